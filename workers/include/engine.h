@@ -1,0 +1,43 @@
+/* One crypto engine behind one struct. An engine turns keys into an opaque schedule (never on the packet path) and
+ * seals or opens a burst of operations in place. It knows nothing of ESP, SAs or frames. */
+#ifndef XS_ENGINE_H
+#define XS_ENGINE_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "conf.h"
+
+struct xs_key; /* an engine's own key schedule for one SA and direction; aligned, locked, wiped on free */
+
+struct xs_op {
+    struct xs_key *key;
+    uint8_t *aad; /* AEAD: SPI, sequence number (ESN: 12 bytes). Else: first authenticated byte (ESP header) */
+    uint8_t *iv;  /* GCM: 12-byte nonce, salt first. CBC: 16 bytes. Readable, not changed */
+    uint8_t *text; /* plaintext or ciphertext, transformed in place */
+    uint8_t *icv;  /* written when sealing; compared in constant time when opening */
+    uint32_t text_len;
+    uint32_t aad_len;
+    uint32_t auth_tail; /* CBC/HMAC with ESN: high 32 bits (host order) authenticated after the text */
+    bool has_auth_tail;
+    bool ok; /* out */
+};
+
+struct xs_engine {
+    const char *name; /* "ipsec-mb", "openssl" */
+    bool (*supports)(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_len);
+    struct xs_key *(*key_new)(const struct xs_sa_conf *conf); /* NULL: no memory or unsupported */
+    void (*key_free)(struct xs_key *key);                     /* wipes */
+    /* All operations of a call may have different keys of this engine. Each sets ok. */
+    void (*seal)(struct xs_op *ops, uint32_t count);
+    void (*open)(struct xs_op *ops, uint32_t count);
+    /* AES block of the sequence number under the SA's IV key: unpredictable CBC IVs (RFC 3602 sec. 3) */
+    void (*cbc_iv)(struct xs_key *key, uint64_t seq, uint8_t iv[16]);
+};
+
+/* Engines that passed their known answers at start; NULL when absent on this machine or refused. */
+const struct xs_engine *xs_engine_get(uint8_t choice);
+const struct xs_engine *xs_engine_for(const struct xs_sa_conf *conf); /* by conf->engine, AUTO picks the fastest */
+
+#endif

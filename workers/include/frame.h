@@ -1,0 +1,24 @@
+/* A frame in flight: where it stands in the UMEM and on which port. Ownership moves with the struct: whoever holds it
+ * sends it, hands it on or gives it back to the pool, exactly once. */
+#ifndef XS_FRAME_H
+#define XS_FRAME_H
+
+#include "shared.h"
+
+struct xs_sa;
+
+struct xs_frame {
+    uint8_t *data;   /* first byte of the Ethernet header */
+    uint32_t len;    /* bytes from data */
+    uint32_t chunk;  /* index of the chunk in the UMEM; chunk base + chunk_size bounds head- and tailroom */
+    uint8_t port;    /* where it arrived; rewritten to where it leaves */
+    uint8_t queue;
+    uint8_t l2_len;  /* 14, or 18 with an 802.1Q tag */
+    uint8_t flags;
+    uint16_t vlan;   /* TCI when tagged */
+    uint16_t aux;    /* free for the pass at work */
+};
+
+enum xs_frame_flag { XS_FRAME_HANDED = 1, XS_FRAME_TAGGED = 2, XS_FRAME_HELD = 4 };
+
+#endif

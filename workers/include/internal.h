@@ -1,0 +1,73 @@
+/* The worker seen from inside the core: what the packet stages (esp_in, esp_out, icmp) may ask of the loop (rings,
+ * pool, events) and the other way round. Not visible to Python. */
+#ifndef XS_INTERNAL_H
+#define XS_INTERNAL_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "frame.h"
+#include "worker.h"
+
+enum { XS_BURST_MAX = 256, XS_ALL_WORKERS = XS_MAX_WORKERS };
+
+struct xs_sad;
+struct xs_spd;
+struct xs_fib;
+struct xs_port;
+
+struct xs_worker {
+    struct xs_worker_conf conf;
+    struct xs_counters *counters;
+    struct xs_sad *sad; /* SAs by SPI (inbound) and by child (outbound) */
+    struct xs_spd *spd; /* policies and flow cache */
+    struct xs_fib *fib; /* routes, neighbours */
+    struct xs_port *ports[XS_MAX_PORTS];
+    uint64_t now_ns; /* CLOCK_MONOTONIC at the start of this breath */
+    struct xs_loop *loop; /* rings, pool cache, handoff, held frames, events: loop.c's own */
+};
+
+/* --- stages, called by the loop with frames of one role; every frame is emitted, held, handed over or dropped --- */
+void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count);  /* from an outside port */
+void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count); /* from an inside port or a peer worker */
+
+/* --- the loop, called by the stages --------------------------------------------------------------------------- */
+/* Queues the frame on f->port for the end of the burst. verdict is counted when the ring took it, else DROP_TX_FULL. */
+void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict);
+/* The one exit that counts a refusal: worker counter, slot counter if an SA is known, frame back to the pool. */
+void xs_drop(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, struct xs_sa *sa);
+/* To the worker that owns the SA; a full ring is a counted drop. */
+void xs_hand_over(struct xs_worker *w, const struct xs_frame *f, uint32_t worker);
+/* Keeps the frame until addr on port has a neighbour (few, oldest dropped and counted); raises RESOLVE once. */
+void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, const struct xs_addr *addr);
+/* Keeps the cleartext frame until its child has an SA; raises ACQUIRE once. */
+void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child);
+bool xs_frame_alloc(struct xs_worker *w, struct xs_frame *f); /* an empty frame with headroom; false = none free */
+void xs_event_push(struct xs_worker *w, const struct xs_event *event); /* a full queue forgets: events are asked again */
+
+/* --- ports -------------------------------------------------------------------------------------------------------- */
+struct xs_port_ops {
+    /* Up to max frames of one queue; fills data, len, chunk, port, queue. Never blocks. */
+    uint32_t (*receive)(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames, uint32_t max);
+    /* Takes frames in order, returns how many; the rest stay with the caller. */
+    uint32_t (*send)(struct xs_worker *w, struct xs_port *port, const struct xs_frame *frames, uint32_t count);
+    void (*flush)(struct xs_worker *w, struct xs_port *port); /* end of burst: kick the kernel, reap, refill */
+    void (*close)(struct xs_worker *w, struct xs_port *port);
+};
+
+struct xs_port {
+    struct xs_port_conf conf;
+    const struct xs_port_ops *ops;
+    uint32_t queue_count;
+    struct xs_frame out[XS_BURST_MAX]; /* emitted during this burst */
+    uint8_t out_verdict[XS_BURST_MAX];
+    uint32_t out_count;
+    void *impl;
+};
+
+static inline uint8_t *xs_chunk_base(const struct xs_worker *w, uint32_t chunk)
+{
+    return (uint8_t *)w->conf.umem + (uint64_t)chunk * w->conf.chunk_size;
+}
+
+#endif

@@ -1,0 +1,43 @@
+/* The worker: owns its rings, SAs, policies and routes, one thread, no locks on any of them. Python calls these per
+ * message or per run; packets never leave C. Functions that can fail return 0 or a negative errno. */
+#ifndef XS_WORKER_H
+#define XS_WORKER_H
+
+#include "conf.h"
+
+struct xs_worker;
+
+struct xs_worker *xs_worker_new(const struct xs_worker_conf *conf);
+void xs_worker_free(struct xs_worker *w); /* wipes every key */
+
+int xs_worker_add_port(struct xs_worker *w, const struct xs_port_conf *conf);
+int xs_worker_add_queue(struct xs_worker *w, const struct xs_queue_conf *conf);
+
+/* SAs. Install copies the keys; the caller wipes its own copy. An SA that is installed twice is refused (-EEXIST). */
+int xs_sa_install(struct xs_worker *w, const struct xs_sa_conf *conf);
+int xs_sa_remove(struct xs_worker *w, uint32_t spi, uint8_t direction);
+int xs_sa_use(struct xs_worker *w, uint32_t child, uint32_t spi); /* outbound traffic of child takes this SA from now on */
+int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark);
+int xs_sa_path_mtu(struct xs_worker *w, uint32_t child, uint32_t mtu);
+const char *xs_sa_engine(struct xs_worker *w, uint32_t spi, uint8_t direction); /* name of the serving engine */
+
+/* Tables are replaced whole and take effect between two bursts. */
+int xs_policy_replace(struct xs_worker *w, const struct xs_policy *rows, uint32_t count);
+int xs_route_replace(struct xs_worker *w, const struct xs_route *rows, uint32_t count);
+int xs_neighbour_set(struct xs_worker *w, const struct xs_neighbour *n);
+int xs_neighbour_remove(struct xs_worker *w, uint8_t port, const struct xs_addr *addr);
+
+/* Breathes until Python is wanted: XS_RUN_CHANNEL (channel_fd readable or closed), XS_RUN_EVENT (xs_worker_event has
+ * something), XS_RUN_TIME (max_ms passed; also the longest sleep). One breath does one burst per ring. */
+enum xs_run_reason { XS_RUN_TIME = 0, XS_RUN_CHANNEL = 1, XS_RUN_EVENT = 2 };
+int xs_worker_run(struct xs_worker *w, int channel_fd, int max_ms);
+int xs_worker_breathe(struct xs_worker *w); /* one breath without sleeping; frames moved */
+int xs_worker_event(struct xs_worker *w, struct xs_event *event); /* 1 and the oldest event, or 0 */
+
+uint32_t xs_bucket_of(uint32_t spi);
+const char *xs_verdict_name(uint32_t verdict); /* lower case, as in metrics; NULL past the end */
+const char *xs_verdict_help(uint32_t verdict);
+const char *xs_door_verdict_name(uint32_t verdict);
+const char *xs_door_verdict_help(uint32_t verdict);
+
+#endif

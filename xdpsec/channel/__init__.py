@@ -1,0 +1,1 @@
+"""Words between processes: messages (one table), framing, hub. Knows no policy and no packets."""

@@ -1,0 +1,343 @@
+"""The words our processes say to each other: one frozen dataclass each, one id table.
+
+Two closed vocabularies: control <-> worker, and the smaller one of what control may ask of the supervisor. Values
+are plain (int, str, bytes, bool, tuples and other messages' values); framing.py turns them into msgpack. Anything
+that is not in the table is our own bug and crashes loudly (house rule 7). Knows no socket and no C.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+# --- values inside messages ---------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """A traffic selector pair, seen from this gateway. Prefixes are text ("10.1.0.0/16"); protocol 0 means any;
+    port ranges are inclusive, 0-65535 means any (RFC 4301 sec. 4.4.1.1)."""
+
+    local: str
+    remote: str
+    protocol: int = 0
+    local_ports: tuple[int, int] = (0, 65535)
+    remote_ports: tuple[int, int] = (0, 65535)
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One row of the SPD. `owner` is the worker that has the child's outbound SA."""
+
+    selector: Selector
+    child: int
+    owner: int
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One row of the workers' FIB; `via` is empty when the prefix is connected."""
+
+    prefix: str
+    via: str
+    port: int
+
+
+# --- control -> worker --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SaInstall:
+    """One SA for one direction (RFC 4301 sec. 4.4.2). Keys are raw bytes; for GCM `key` ends with the salt.
+    Window in packets, MTU in bytes; encap ports 0 = no UDP encapsulation. Answered by Ack."""
+
+    spi: int
+    outbound: bool
+    child: int
+    slot: int
+    cipher: str  # "aes-gcm", "aes-cbc"
+    auth: str  # "", "sha1", "sha256", "sha384", "sha512"
+    key: bytes
+    auth_key: bytes
+    icv_len: int
+    esn: bool
+    replay_window: int
+    local: str
+    remote: str
+    encap_local: int
+    encap_remote: int
+    path_mtu: int
+    selectors: tuple[Selector, ...]
+    engine: str = "auto"  # "auto", "ipsec-mb", "openssl"
+    copy_dscp: bool = True
+    dscp: int = 0
+    df: str = "copy"  # "copy", "set", "clear"
+
+
+@dataclass(frozen=True, slots=True)
+class SaRemove:
+    """Forget the SA and wipe its keys. Answered by Ack."""
+
+    spi: int
+    outbound: bool
+
+
+@dataclass(frozen=True, slots=True)
+class SaUse:
+    """Outbound traffic of `child` takes the SA `spi` from the next burst on. Answered by Ack."""
+
+    child: int
+    spi: int
+
+
+@dataclass(frozen=True, slots=True)
+class SeqGrant:
+    """Numbers below `mark` of the SA in `slot` may be used (outbound) or accepted (inbound)."""
+
+    slot: int
+    mark: int
+
+
+@dataclass(frozen=True, slots=True)
+class PathMtu:
+    """Outer path MTU of `child` in bytes."""
+
+    child: int
+    mtu: int
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyReplace:
+    """The whole SPD, in order of priority. Answered by Ack."""
+
+    rows: tuple[Policy, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RouteReplace:
+    """The whole FIB. Answered by Ack."""
+
+    rows: tuple[Route, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NextHop:
+    """The link-layer address of `addr` on `port`; mac empty = gone. vlan -1 = untagged."""
+
+    port: int
+    addr: str
+    mac: bytes
+    vlan: int = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Go:
+    """End of the snapshot: take frames from the rings from now on. Answered by Ack."""
+
+
+@dataclass(frozen=True, slots=True)
+class SaQuery:
+    """Which engine serves each SA? Answered by SaEngines."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Finish what is in hand, wipe the keys, exit 0."""
+
+
+# --- worker -> control --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A worker has its descriptors and waits for its snapshot."""
+
+    worker: int
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ack:
+    """Answer to the message that carried `seq`; `error` is empty on success, else one sentence."""
+
+    seq: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class GrantWanted:
+    """Half of the granted block of the SA in `slot` is used."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class ResolveWanted:
+    """A packet waits for the link-layer address of `addr` on `port`."""
+
+    port: int
+    addr: str
+
+
+@dataclass(frozen=True, slots=True)
+class Acquire:
+    """A packet of `child` waits for an SA."""
+
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class Exhausted:
+    """The SA in `slot` stopped: sequence numbers used up."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaEngines:
+    """Rows of (spi, outbound, engine name)."""
+
+    rows: tuple[tuple[int, bool, str], ...]
+
+
+# --- control -> supervisor (each is validated against the configuration, answered by Done or descriptors) ----
+
+
+@dataclass(frozen=True, slots=True)
+class AttachPort:
+    """Attach XDP to the configured interface and open its sockets. Answered by PortAttached."""
+
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenSocket:
+    """A listening or datagram socket that needs privilege: kind is "udp4500", "udp500", "metrics"."""
+
+    kind: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
+class OpenKeyFile:
+    """A key file named in the configuration, and its marker file beside it. Owner and mode are checked.
+    Answered by Done with two descriptors: key file (read) and marker (read, write)."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class MakeTun:
+    """A multi-queue TUN device."""
+
+    name: str
+    queues: int
+
+
+@dataclass(frozen=True, slots=True)
+class SetRoute:
+    """Add or remove a route that the configuration calls for."""
+
+    prefix: str
+    via: str
+    interface: str
+    remove: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SetNeighbour:
+    """Let the kernel resolve `addr` on `port` and keep it fresh (NTF_EXT_MANAGED, else NTF_USE)."""
+
+    port: int
+    addr: str
+
+
+@dataclass(frozen=True, slots=True)
+class SetFence:
+    """Protect (local, remote) prefix pairs by the nft fence; pairs are only ever added. `spare` are peers' outer
+    addresses. open=True removes the fence."""
+
+    pairs: tuple[tuple[str, str], ...]
+    spare: tuple[str, ...]
+    open: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnWorker:
+    """Start (or replace) worker `worker`. Answered by Done with control's end of its channel."""
+
+    worker: int
+
+
+# --- supervisor -> control -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class PortAttached:
+    """XDP is attached: mode is "native" or "generic"; bind is "zero-copy" or "copy" per the first queue."""
+
+    seq: int
+    port: int
+    ifindex: int
+    mac: bytes
+    mtu: int
+    queues: int
+    mode: str
+    bind: str
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Answer to `seq`; `error` is empty on success, else one sentence for a person."""
+
+    seq: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerDied:
+    """Worker `worker` exited; its XSKMAP slots are already cleared."""
+
+    worker: int
+    status: int
+
+
+Message = (
+    SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
+    | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
+    | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker
+    | PortAttached | Done | WorkerDied
+)  # fmt: skip
+
+#: id on the wire -> class. Ids are never reused; a new word takes the next free one of its block.
+TABLE: dict[int, type] = {
+    1: SaInstall,
+    2: SaRemove,
+    3: SaUse,
+    4: SeqGrant,
+    5: PathMtu,
+    6: PolicyReplace,
+    7: RouteReplace,
+    8: NextHop,
+    9: Go,
+    10: SaQuery,
+    11: Stop,
+    32: Ready,
+    33: Ack,
+    34: GrantWanted,
+    35: ResolveWanted,
+    36: Acquire,
+    37: Exhausted,
+    38: SaEngines,
+    64: AttachPort,
+    65: OpenSocket,
+    66: OpenKeyFile,
+    67: MakeTun,
+    68: SetRoute,
+    69: SetNeighbour,
+    70: SetFence,
+    71: SpawnWorker,
+    96: PortAttached,
+    97: Done,
+    98: WorkerDied,
+}
