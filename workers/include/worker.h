@@ -34,10 +34,4 @@ int xs_worker_run(struct xs_worker *w, int channel_fd, int max_ms);
 int xs_worker_breathe(struct xs_worker *w); /* one breath without sleeping; frames moved */
 int xs_worker_event(struct xs_worker *w, struct xs_event *event); /* 1 and the oldest event, or 0 */
 
-uint32_t xs_bucket_of(uint32_t spi);
-const char *xs_verdict_name(uint32_t verdict); /* lower case, as in metrics; NULL past the end */
-const char *xs_verdict_help(uint32_t verdict);
-const char *xs_door_verdict_name(uint32_t verdict);
-const char *xs_door_verdict_help(uint32_t verdict);
-
 #endif

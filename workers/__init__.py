@@ -1,0 +1,1 @@
+"""The data plane: one process per worker, C for packets, Python for the pauses. Knows no IKE and no policy."""
