@@ -58,6 +58,7 @@ enum xs_direction { XS_INBOUND = 0, XS_OUTBOUND = 1 };
     X(DROP_ICV, "integrity check failed")                                                                              \
     X(DROP_TRAILER, "padding or next header of the ESP trailer is wrong")                                              \
     X(DROP_INNER, "inner header does not parse or its length lies")                                                    \
+    X(DROP_ECN, "congestion experienced, but the inner packet cannot carry the mark (RFC 6040)")                       \
     X(DROP_SELECTOR, "inner packet outside the selectors of its SA")                                                   \
     X(DROP_ENCAP, "encapsulation differs from what the SA says")                                                       \
     X(DROP_TAG, "802.1Q tag that the next hop does not expect")                                                        \

@@ -45,7 +45,7 @@ struct xs_sa_conf {
     uint32_t child;       /* index of the child the SA belongs to */
     uint32_t slot;        /* in sa_state */
     uint32_t replay_window; /* packets; 0 = no replay check (never by default) */
-    uint32_t path_mtu;    /* outer, bytes */
+    uint32_t path_mtu;      /* outer, bytes */
     struct xs_addr local, remote; /* outer addresses */
     uint16_t encap_local, encap_remote; /* UDP ports, 0 = none */
     const struct xs_selector *selectors; /* inbound: inner packets must match one */
@@ -104,7 +104,8 @@ struct xs_worker_conf {
     void *state;    /* struct xs_state_header */
     uint64_t state_size;
     void *counters; /* this worker's struct xs_counters */
-    void *handoff;  /* see handoff.h; NULL with one worker */
+    void *handoff;       /* see handoff.h; NULL with one worker */
+    const int *wake_fds; /* one eventfd per worker: a handoff wakes its target; NULL with one worker */
     uint32_t burst; /* frames per receive burst, 64 by default, 256 at most */
     uint32_t spin_us;
 };

@@ -19,6 +19,7 @@ struct xs_frame {
     uint16_t aux;    /* free for the pass at work */
 };
 
-enum xs_frame_flag { XS_FRAME_HANDED = 1, XS_FRAME_TAGGED = 2, XS_FRAME_HELD = 4 };
+/* INNER: came out of a tunnel, so its Ethernet header is ours and names nobody to answer. */
+enum xs_frame_flag { XS_FRAME_HANDED = 1, XS_FRAME_TAGGED = 2, XS_FRAME_INNER = 4 };
 
 #endif

@@ -24,8 +24,14 @@ struct xs_worker {
     struct xs_fib *fib; /* routes, neighbours */
     struct xs_port *ports[XS_MAX_PORTS];
     uint64_t now_ns; /* CLOCK_MONOTONIC at the start of this breath */
+    uint64_t icmp_since_ns; /* ICMP errors answered since then: icmp.c's limit */
+    uint32_t icmp_count;
     struct xs_loop *loop; /* rings, pool cache, handoff, held frames, events: loop.c's own */
 };
+
+/* --- tables, made and freed with the worker; they fill w->sad, w->spd, w->fib --------------------------------- */
+int xs_tables_new(struct xs_worker *w);
+void xs_tables_free(struct xs_worker *w);
 
 /* --- stages, called by the loop with frames of one role; every frame is emitted, held, handed over or dropped --- */
 void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count);  /* from an outside port */
@@ -42,8 +48,9 @@ void xs_hand_over(struct xs_worker *w, const struct xs_frame *f, uint32_t worker
 void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, const struct xs_addr *addr);
 /* Keeps the cleartext frame until its child has an SA; raises ACQUIRE once. */
 void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child);
-bool xs_frame_alloc(struct xs_worker *w, struct xs_frame *f); /* an empty frame with headroom; false = none free */
-void xs_event_push(struct xs_worker *w, const struct xs_event *event); /* a full queue forgets: events are asked again */
+void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_addr *addr); /* it has an address now */
+void xs_release_child(struct xs_worker *w, uint32_t child);                                /* it has an SA now */
+bool xs_event_push(struct xs_worker *w, const struct xs_event *event); /* false: queue full, raise it again later */
 
 /* --- ports -------------------------------------------------------------------------------------------------------- */
 struct xs_port_ops {

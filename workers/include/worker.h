@@ -12,14 +12,16 @@ void xs_worker_free(struct xs_worker *w); /* wipes every key */
 
 int xs_worker_add_port(struct xs_worker *w, const struct xs_port_conf *conf);
 int xs_worker_add_queue(struct xs_worker *w, const struct xs_queue_conf *conf);
+/* After the last queue and before the first breath: takes back what a predecessor that died left in hand. */
+int xs_worker_start(struct xs_worker *w);
 
 /* SAs. Install copies the keys; the caller wipes its own copy. An SA that is installed twice is refused (-EEXIST). */
 int xs_sa_install(struct xs_worker *w, const struct xs_sa_conf *conf);
-int xs_sa_remove(struct xs_worker *w, uint32_t spi, uint8_t direction);
-int xs_sa_use(struct xs_worker *w, uint32_t child, uint32_t spi); /* outbound traffic of child takes this SA from now on */
+int xs_sa_remove(struct xs_worker *w, uint32_t slot);
+int xs_sa_use(struct xs_worker *w, uint32_t child, uint32_t slot); /* outbound traffic of child takes this SA from now on */
 int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark);
 int xs_sa_path_mtu(struct xs_worker *w, uint32_t child, uint32_t mtu);
-const char *xs_sa_engine(struct xs_worker *w, uint32_t spi, uint8_t direction); /* name of the serving engine */
+const char *xs_sa_engine(struct xs_worker *w, uint32_t slot); /* name of the serving engine, NULL = no such SA */
 
 /* Tables are replaced whole and take effect between two bursts. */
 int xs_policy_replace(struct xs_worker *w, const struct xs_policy *rows, uint32_t count);

@@ -1,0 +1,72 @@
+/* What the loop keeps for itself: chunks in hand, frames that wait, events for Python, the sleeping place. */
+#ifndef XS_LOOP_H
+#define XS_LOOP_H
+
+#include "handoff.h"
+#include "internal.h"
+#include "pool.h"
+
+enum {
+    XS_CACHE_MAX = 2048,  /* chunks a worker keeps at hand */
+    XS_CACHE_BATCH = 512, /* moved from or to the pool at once */
+    XS_EVENTS = 64,
+    XS_HELD_MAX = 64,   /* frames that wait in one worker */
+    XS_HELD_PER_KEY = 8 /* for one neighbour or one child */
+};
+
+/* A frame that waits gets this long: an ARP answer or a key exchange on a near network takes far less, and a sender
+ * that gets nothing for a second tries again itself. */
+#define XS_HOLD_NS 1000000000ULL
+
+struct xs_held {
+    struct xs_frame frame;
+    struct xs_addr addr; /* family 0: waits for an SA of child */
+    uint32_t child, verdict;
+    uint64_t since_ns;
+};
+
+struct xs_loop {
+    struct xs_pool *pool;
+    uint8_t *owners;
+    uint8_t me; /* owner byte of this worker */
+    struct xs_transit *transit;
+    uint32_t cache[XS_CACHE_MAX];
+    uint32_t cached;
+    struct xs_event events[XS_EVENTS];
+    uint32_t event_head, event_count;
+    struct xs_held held[XS_HELD_MAX];
+    uint32_t held_count;
+    bool wake[XS_MAX_WORKERS]; /* given a frame in this breath */
+    bool unsent;               /* a transmit ring still holds what the kernel did not take */
+    int epoll_fd;
+};
+
+bool xs_chunk_take(struct xs_worker *w, uint32_t *chunk);
+void xs_chunk_give(struct xs_worker *w, uint32_t chunk);
+uint32_t xs_chunks_want(struct xs_worker *w, uint32_t count); /* fills the cache towards count; how many are there */
+
+/* Giving chunks away: begin before owners are changed, end after the producer index moved. */
+enum xs_transit_kind { XS_TRANSIT_TX = 1, XS_TRANSIT_FILL = 2, XS_TRANSIT_HANDOFF = 3 };
+static inline uint32_t xs_transit_ring(enum xs_transit_kind kind, uint32_t port, uint32_t queue)
+{
+    return (uint32_t)kind << 16 | port << 8 | queue;
+}
+static inline void xs_transit_begin(struct xs_transit *t, uint32_t ring, uint32_t producer, uint32_t count)
+{
+    t->ring = ring;
+    t->producer_before = producer;
+    __atomic_store_n(&t->count, count, __ATOMIC_RELEASE);
+}
+static inline void xs_transit_end(struct xs_transit *t)
+{
+    __atomic_store_n(&t->count, 0, __ATOMIC_RELEASE);
+}
+
+/* Sends what the ports have queued and lets them reap, refill and kick. */
+void xs_ports_flush(struct xs_worker *w);
+
+void xs_hold_expire(struct xs_worker *w);
+uint32_t xs_handoff_receive(struct xs_worker *w, uint32_t from, struct xs_frame *frames, uint32_t max);
+void xs_handoff_adopt(struct xs_worker *w); /* what waits in our rings is not in hand: a sweep must not take it */
+
+#endif

@@ -1,0 +1,63 @@
+/* The frame pool: who owns each chunk of the UMEM, in shared memory. The owner byte of a chunk is the truth; the stack
+ * of free chunks, the workers' caches and the rings are views of it that are rebuilt after a crash. */
+#ifndef XS_POOL_H
+#define XS_POOL_H
+
+#include <stdint.h>
+
+#include "shared.h"
+
+/* Floor for Python: the supervisor makes the region before any worker runs. */
+uint64_t xs_pool_size(uint32_t chunks);                                   /* bytes */
+int xs_pool_format(void *pool, uint32_t chunks);                          /* 0 or negative errno */
+uint32_t xs_pool_count(const void *pool, uint32_t owner, uint32_t *free); /* chunks of an owner, and free ones */
+
+#ifndef XS_CDEF
+#include <pthread.h>
+#include <stdbool.h>
+
+enum xs_owner { XS_OWNER_FREE = 0, XS_OWNER_KERNEL = 1, XS_OWNER_WORKER = 2 /* + index of the worker */ };
+
+enum { XS_TRANSIT_MAX = 256 };
+
+/* Chunks that a worker is about to give away by moving a producer index. Whether the move happened shows from the
+ * index itself, so a successor knows whether these chunks are still its own. */
+struct xs_transit {
+    uint32_t count; /* 0 = none under way; written last, cleared after the move */
+    uint32_t producer_before;
+    uint32_t ring; /* XS_TRANSIT_*: which ring, see xs_transit_ring */
+    uint32_t chunks[XS_TRANSIT_MAX];
+};
+
+struct xs_pool {
+    uint32_t chunks;
+    uint32_t free_count;
+    pthread_mutex_t lock;                                        /* robust: free_count and the stack */
+    pthread_mutex_t queue_locks[XS_MAX_PORTS * XS_MAX_QUEUES];   /* robust: fill and completion ring of a queue */
+    struct xs_transit transit[XS_MAX_WORKERS];
+    uint32_t asleep[XS_MAX_WORKERS]; /* 1: wake it by its eventfd after a handoff */
+    uint32_t stack[];                /* free chunks; then chunks owner bytes */
+};
+
+static inline uint8_t *xs_pool_owners(struct xs_pool *pool)
+{
+    return (uint8_t *)(pool->stack + pool->chunks);
+}
+
+static inline uint8_t xs_owner_of_worker(uint32_t worker)
+{
+    return (uint8_t)(XS_OWNER_WORKER + worker);
+}
+
+uint32_t xs_pool_take(struct xs_pool *pool, uint32_t worker, uint32_t *chunks, uint32_t max);
+void xs_pool_give(struct xs_pool *pool, const uint32_t *chunks, uint32_t count);
+uint32_t xs_pool_sweep(struct xs_pool *pool, uint32_t worker); /* every chunk the dead owner left; how many */
+
+/* Locks of the rings that the workers of a queue share. BUSY: another worker is inside, come back at the next breath.
+ * REPAIR: taken, but the last holder died inside. */
+enum xs_lock { XS_LOCK_BUSY, XS_LOCK_TAKEN, XS_LOCK_REPAIR };
+enum xs_lock xs_queue_trylock(struct xs_pool *pool, uint32_t port, uint32_t queue);
+enum xs_lock xs_queue_lock(struct xs_pool *pool, uint32_t port, uint32_t queue);
+void xs_queue_unlock(struct xs_pool *pool, uint32_t port, uint32_t queue);
+#endif
+#endif

@@ -1,0 +1,175 @@
+/* OpenSSL libcrypto: the second engine, for machines without AVX and for proof against the first. Contexts are made
+ * with the key and reused; no allocation per packet. */
+#include <openssl/core_names.h>
+#include <openssl/evp.h>
+#include <stdlib.h>
+
+#include "engine_internal.h"
+
+struct xs_key {
+    EVP_CIPHER_CTX *enc, *dec;
+    EVP_CIPHER_CTX *iv; /* AES-128-ECB of the CBC IVs */
+    EVP_MAC_CTX *mac;
+    uint8_t cipher, icv_len;
+};
+
+static bool supports(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_len)
+{
+    return xs_engine_sane(cipher, auth, key_len, icv_len);
+}
+
+static void key_free(struct xs_key *key)
+{
+    if (!key)
+        return;
+    EVP_CIPHER_CTX_free(key->enc);
+    EVP_CIPHER_CTX_free(key->dec);
+    EVP_CIPHER_CTX_free(key->iv);
+    EVP_MAC_CTX_free(key->mac);
+    free(key);
+}
+
+static EVP_CIPHER_CTX *cipher_new(const EVP_CIPHER *cipher, const uint8_t *key, bool encrypt)
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    if (ctx && EVP_CipherInit_ex2(ctx, cipher, key, NULL, encrypt, NULL) == 1 && EVP_CIPHER_CTX_set_padding(ctx, 0))
+        return ctx;
+    EVP_CIPHER_CTX_free(ctx);
+    return NULL;
+}
+
+static EVP_MAC_CTX *hmac_new(const struct xs_sa_conf *conf)
+{
+    static const char *const digests[] = {"", "SHA1", "SHA256", "SHA384", "SHA512"}; /* by enum xs_auth */
+    OSSL_PARAM params[] = {
+        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)digests[conf->auth], 0),
+        OSSL_PARAM_construct_end(),
+    };
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
+    EVP_MAC_free(mac);
+    if (ctx && EVP_MAC_init(ctx, conf->auth_key, conf->auth_key_len, params) == 1)
+        return ctx;
+    EVP_MAC_CTX_free(ctx);
+    return NULL;
+}
+
+static struct xs_key *key_new(const struct xs_sa_conf *conf)
+{
+    if (!supports(conf->cipher, conf->auth, conf->key_len, conf->icv_len))
+        return NULL;
+    struct xs_key *key = calloc(1, sizeof *key);
+    if (!key)
+        return NULL;
+    key->cipher = conf->cipher;
+    key->icv_len = conf->icv_len;
+    bool gcm = conf->cipher == XS_AES_GCM;
+    const EVP_CIPHER *cipher;
+    if (gcm)
+        cipher = conf->key_len == 16 + XS_SALT_LEN ? EVP_aes_128_gcm() : EVP_aes_256_gcm();
+    else
+        cipher = conf->key_len == 16 ? EVP_aes_128_cbc() : EVP_aes_256_cbc();
+    key->enc = cipher_new(cipher, conf->key, true);
+    key->dec = cipher_new(cipher, conf->key, false);
+    key->iv = cipher_new(EVP_aes_128_ecb(), conf->iv_key, true);
+    key->mac = gcm ? NULL : hmac_new(conf);
+    if (key->enc && key->dec && key->iv && (gcm || key->mac))
+        return key;
+    key_free(key);
+    return NULL;
+}
+
+static bool gcm_seal(struct xs_op *op)
+{
+    EVP_CIPHER_CTX *ctx = op->key->enc;
+    int n;
+    return EVP_EncryptInit_ex2(ctx, NULL, NULL, op->iv, NULL) == 1 &&
+           EVP_EncryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 &&
+           EVP_EncryptUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1 &&
+           EVP_EncryptFinal_ex(ctx, op->text + n, &n) == 1 &&
+           EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, op->key->icv_len, op->icv) == 1;
+}
+
+/* libcrypto compares the tag itself, in constant time. */
+static bool gcm_open(struct xs_op *op)
+{
+    EVP_CIPHER_CTX *ctx = op->key->dec;
+    int n;
+    bool right = EVP_DecryptInit_ex2(ctx, NULL, NULL, op->iv, NULL) == 1 &&
+                 EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, op->key->icv_len, op->icv) == 1 &&
+                 EVP_DecryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 &&
+                 EVP_DecryptUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1;
+    right = right && EVP_DecryptFinal_ex(ctx, op->text + n, &n) == 1;
+#ifdef XS_MUTANT_ICV
+    right = true;
+#endif
+    return right;
+}
+
+static bool hmac(struct xs_op *op, uint8_t out[XS_ICV_MAX])
+{
+    uint8_t tail[4];
+    size_t n;
+    xs_put_tail(tail, op);
+    return EVP_MAC_init(op->key->mac, NULL, 0, NULL) == 1 &&
+           EVP_MAC_update(op->key->mac, op->aad, xs_authenticated(op)) == 1 &&
+           (!op->has_auth_tail || EVP_MAC_update(op->key->mac, tail, sizeof tail) == 1) &&
+           EVP_MAC_final(op->key->mac, out, &n, XS_ICV_MAX) == 1;
+}
+
+static bool cbc(EVP_CIPHER_CTX *ctx, struct xs_op *op)
+{
+    int n;
+    return EVP_CipherInit_ex2(ctx, NULL, NULL, op->iv, -1, NULL) == 1 &&
+           EVP_CipherUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1;
+}
+
+static void seal(struct xs_op *ops, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct xs_op *op = &ops[i];
+        if (op->key->cipher == XS_AES_GCM) {
+            op->ok = gcm_seal(op);
+            continue;
+        }
+        uint8_t icv[XS_ICV_MAX];
+        op->ok = cbc(op->key->enc, op) && hmac(op, icv);
+        if (op->ok)
+            memcpy(op->icv, icv, op->key->icv_len);
+    }
+}
+
+static void open_burst(struct xs_op *ops, uint32_t count)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        struct xs_op *op = &ops[i];
+        if (op->key->cipher == XS_AES_GCM) {
+            op->ok = gcm_open(op);
+            continue;
+        }
+        uint8_t icv[XS_ICV_MAX];
+        op->ok = hmac(op, icv) && xs_same(icv, op->icv, op->key->icv_len) && cbc(op->key->dec, op);
+    }
+}
+
+static void cbc_iv(struct xs_key *key, uint64_t seq, uint8_t iv[16])
+{
+    uint64_t block[2] = {seq, 0};
+    int n;
+    EVP_CipherUpdate(key->iv, iv, &n, (const uint8_t *)block, sizeof block);
+}
+
+static const struct xs_engine engine = {
+    .name = "openssl",
+    .supports = supports,
+    .key_new = key_new,
+    .key_free = key_free,
+    .seal = seal,
+    .open = open_burst,
+    .cbc_iv = cbc_iv,
+};
+
+const struct xs_engine *xs_engine_openssl(void)
+{
+    return &engine;
+}

@@ -1,0 +1,317 @@
+/* ESP in: check, open, mark, then trailer, inner packet and selectors (RFC 4303 sec. 3.4, RFC 4301 sec. 5.2, RFC 6040
+ * sec. 4.2). Three passes per burst; what one packet of a burst changes is checked again for the next. */
+#include <netinet/in.h>
+
+#include "inet.h"
+#include "replay.h"
+#include "tally.h"
+
+enum { ESP_HEADER = 8, TRAILER = 2, NEXT_IPV4 = 4, NEXT_IPV6 = 41, NEXT_DUMMY = 59, DF = 0x4000, UDP_LEN = 8 };
+
+struct lane {
+    struct xs_frame f; /* data: outer header, then the ESP header, then the inner packet */
+    struct xs_sa *sa;
+    uint8_t *esp;
+    uint32_t esp_len, spi;
+    uint64_t seq;
+    uint8_t outer_tos;
+    bool udp;
+    uint8_t aad[12], nonce[12];
+};
+
+static struct lane lanes[XS_BURST_MAX];
+static struct xs_op ops[XS_BURST_MAX];
+
+/* Outer headers down to the ESP header. False: malformed. */
+static bool find_esp(struct lane *lane)
+{
+    struct xs_frame *f = &lane->f;
+    if (!xs_strip_l2(f))
+        return false;
+    uint32_t ihl = xs_ip_check(f);
+    if (!ihl || xs_is_fragment(f->data))
+        return false;
+    uint32_t offset = ihl;
+    lane->udp = f->data[9] == IPPROTO_UDP;
+    if (lane->udp) {
+        if (f->len < ihl + UDP_LEN || xs_get16(f->data + ihl + 4) != f->len - ihl)
+            return false;
+        offset += UDP_LEN;
+    } else if (f->data[9] != IPPROTO_ESP) {
+        return false;
+    }
+    if (f->len < offset + ESP_HEADER)
+        return false;
+    lane->esp = f->data + offset;
+    lane->esp_len = f->len - offset;
+    lane->spi = xs_get32(lane->esp);
+    lane->outer_tos = f->data[1];
+    return true;
+}
+
+/* A tagged frame is taken only from a peer that is reached by the same tag. */
+static bool tag_fits(struct xs_worker *w, const struct xs_frame *f)
+{
+    uint32_t src;
+    memcpy(&src, f->data + 12, sizeof src);
+    const struct xs_hop *hop = xs_fib_lookup(w, src);
+    return hop->resolved && hop->l2_len == XS_VLAN_LEN && (xs_get16(hop->l2 + 14) & 0xfff) == (f->vlan & 0xfff);
+}
+
+/* The operation that opens the packet. False: too short, or no whole blocks. */
+static bool build(struct lane *lane, struct xs_op *op)
+{
+    struct xs_sa *sa = lane->sa;
+    uint8_t *esp = lane->esp, *iv = esp + ESP_HEADER;
+    uint32_t around = ESP_HEADER + sa->iv_len + sa->icv_len;
+    if (lane->esp_len < around + sa->block || (lane->esp_len - around) % sa->block)
+        return false;
+    op->key = sa->key;
+    op->text = iv + sa->iv_len;
+    op->text_len = lane->esp_len - around;
+    op->icv = op->text + op->text_len;
+    op->aad = esp;
+    op->aad_len = ESP_HEADER;
+    op->iv = iv;
+    op->has_auth_tail = false;
+    if (sa->cipher == XS_AES_GCM) {
+        memcpy(lane->nonce, sa->salt, 4);
+        memcpy(lane->nonce + 4, iv, 8);
+        op->iv = lane->nonce;
+        if (sa->esn) {
+            xs_put32(lane->aad, sa->spi);
+            xs_put32(lane->aad + 4, (uint32_t)(lane->seq >> 32));
+            xs_put32(lane->aad + 8, (uint32_t)lane->seq);
+            op->aad = lane->aad;
+            op->aad_len = 12;
+        }
+    } else if (sa->esn) {
+        op->has_auth_tail = true;
+        op->auth_tail = (uint32_t)(lane->seq >> 32);
+    }
+    return true;
+}
+
+/* Pass 1, second half: SA, encapsulation, number. XS_V_COUNT = go on. */
+static uint32_t prepare(struct xs_worker *w, struct lane *lane, struct xs_op *op)
+{
+    struct xs_sa *sa = lane->sa = xs_sad_inbound(w->sad, lane->spi);
+    if (!sa)
+        return XS_V_DROP_NO_SA;
+    if (sa->udp != lane->udp)
+        return XS_V_DROP_ENCAP;
+    if (lane->f.flags & XS_FRAME_TAGGED && !tag_fits(w, &lane->f))
+        return XS_V_DROP_TAG;
+    lane->seq = xs_replay_full_seq(sa, xs_get32(lane->esp + 4));
+    if (!build(lane, op))
+        return XS_V_DROP_MALFORMED;
+    uint32_t verdict = xs_replay_check(sa, lane->seq);
+    if (verdict == XS_V_DROP_NO_GRANT)
+        xs_sa_ask(w, sa, XS_EVENT_GRANT_WANTED);
+    return verdict;
+}
+
+/* Padding and next header (RFC 4303 sec. 2.4: the default padding is 1, 2, 3, ... and is verified). */
+static uint32_t strip_trailer(struct lane *lane, const struct xs_op *op)
+{
+    const uint8_t *end = op->text + op->text_len;
+    uint32_t pad = end[-2];
+    if (pad + TRAILER > op->text_len)
+        return XS_V_DROP_TRAILER;
+    const uint8_t *padding = end - TRAILER - pad;
+    for (uint32_t i = 0; i < pad; i++)
+        if (padding[i] != i + 1)
+            return XS_V_DROP_TRAILER;
+    lane->f.data = op->text;
+    lane->f.len = op->text_len - TRAILER - pad;
+    if (end[-1] == NEXT_IPV4)
+        return XS_V_COUNT;
+    if (end[-1] == NEXT_DUMMY)
+        return XS_V_DUMMY;
+    return end[-1] == NEXT_IPV6 ? XS_V_DROP_UNSUPPORTED : XS_V_DROP_TRAILER;
+}
+
+static bool selector_check(const struct xs_sa *sa, const struct xs_flow *flow, bool *needs_ports)
+{
+#ifdef XS_MUTANT_SELECTOR
+    (void)sa, (void)flow, (void)needs_ports;
+    return true;
+#else
+    for (uint32_t i = 0; i < sa->match_count; i++) {
+        const struct xs_match *m = &sa->match[i];
+        if (flow->fragment && m->ports) {
+            *needs_ports |= xs_match_packet(m, flow->src, flow->dst, flow->protocol, m->src_lo, m->dst_lo);
+            continue;
+        }
+        if (xs_match_packet(m, flow->src, flow->dst, flow->protocol, flow->src_port, flow->dst_port))
+            return true;
+    }
+    return false;
+#endif
+}
+
+/* RFC 6040 sec. 4.2, figure 4. False: drop. */
+static bool merge_ecn(uint8_t *ip, uint8_t outer_tos)
+{
+    uint8_t inner = ip[1] & 3, outer = outer_tos & 3, merged = inner;
+    if (outer == 3) {
+        if (inner == 0)
+            return false;
+        merged = 3;
+    } else if (outer == 1 && inner == 2) {
+        merged = 1;
+    }
+    if (merged != inner) {
+        uint16_t before = xs_get16(ip);
+        ip[1] = (uint8_t)((ip[1] & 0xfc) | merged);
+        xs_checksum_patch(ip + 10, before, xs_get16(ip));
+    }
+    return true;
+}
+
+/* Into the outbound path as if it came from inside: to another tunnel, or an ICMP error back through this one. */
+static void turn_around(struct xs_worker *w, struct xs_frame *f)
+{
+    f->data -= XS_ETH_LEN;
+    f->len += XS_ETH_LEN;
+    f->l2_len = XS_ETH_LEN;
+    f->flags = XS_FRAME_INNER;
+    memset(f->data, 0, 12);
+    xs_put16(f->data + 12, XS_ETHERTYPE_IP);
+    xs_outbound(w, f, 1);
+}
+
+static uint32_t inside_address(const struct xs_worker *w)
+{
+    uint32_t addr = 0;
+    for (uint32_t p = 0; p < XS_MAX_PORTS && !addr; p++)
+        if (w->ports[p] && w->ports[p]->conf.role == XS_ROLE_INSIDE && w->ports[p]->conf.addr4.family == 4)
+            memcpy(&addr, w->ports[p]->conf.addr4.bytes, sizeof addr);
+    return addr;
+}
+
+static void refuse(struct xs_worker *w, struct lane *lane, uint32_t ihl, enum xs_icmp kind, uint32_t mtu, uint32_t verdict)
+{
+    if (xs_icmp_error(w, &lane->f, ihl, kind, mtu, inside_address(w)))
+        turn_around(w, &lane->f);
+    else
+        xs_drop(w, &lane->f, verdict, lane->sa);
+}
+
+static void forward(struct xs_worker *w, struct lane *lane, uint32_t ihl)
+{
+    struct xs_frame *f = &lane->f;
+    uint8_t *ip = f->data;
+    uint32_t dst;
+    memcpy(&dst, ip + 16, sizeof dst);
+    const struct xs_hop *hop = xs_fib_lookup(w, dst);
+    if (ip[8] <= 1) {
+        refuse(w, lane, ihl, XS_ICMP_TIME_EXCEEDED, 0, XS_V_DROP_TTL);
+        return;
+    }
+    if (hop->routed && w->ports[hop->port]->conf.role == XS_ROLE_OUTSIDE) {
+        turn_around(w, f); /* hub and spoke; what no policy protects is dropped there, never sent in the clear */
+        return;
+    }
+    if (hop->routed && f->len > hop->mtu) {
+        if (xs_get16(ip + 6) & DF)
+            refuse(w, lane, ihl, XS_ICMP_TOO_BIG, hop->mtu, XS_V_DROP_TOO_BIG);
+        else
+            xs_drop(w, f, XS_V_DROP_TOO_BIG, lane->sa);
+        return;
+    }
+    xs_ttl_decrement(ip);
+    if (xs_is_tcp_syn(ip, ihl, f->len)) {
+        const struct xs_sa *back = xs_sad_outbound(w->sad, lane->sa->child);
+        if (back)
+            xs_mss_clamp(ip, ihl, f->len, back->inner_mtu);
+    }
+    xs_hop_emit(w, f, hop, XS_V_DECRYPTED, lane->sa);
+}
+
+/* Pass 3 for one packet: what the RFC orders, in its order. */
+static void finish(struct xs_worker *w, struct lane *lane, const struct xs_op *op, struct xs_tally *tally)
+{
+    struct xs_sa *sa = lane->sa;
+    struct xs_frame *f = &lane->f;
+    uint32_t verdict = xs_replay_check(sa, lane->seq);
+    if (verdict == XS_V_COUNT && !op->ok)
+        verdict = XS_V_DROP_ICV;
+    if (verdict != XS_V_COUNT) {
+        xs_drop(w, f, verdict, sa);
+        return;
+    }
+    xs_replay_mark(sa, lane->seq);
+    if (lane->seq >= sa->ask_at)
+        xs_sa_ask(w, sa, XS_EVENT_GRANT_WANTED);
+    verdict = strip_trailer(lane, op);
+    uint32_t ihl = verdict == XS_V_COUNT ? xs_ip_check(f) : 0;
+    if (verdict == XS_V_COUNT && !ihl)
+        verdict = XS_V_DROP_INNER;
+    if (verdict == XS_V_COUNT) {
+        struct xs_flow flow;
+        bool needs_ports = false;
+        xs_flow_from(&flow, f->data, ihl, f->len);
+        if (!selector_check(sa, &flow, &needs_ports))
+            verdict = needs_ports ? XS_V_DROP_FRAGMENT : XS_V_DROP_SELECTOR;
+        else if (!merge_ecn(f->data, lane->outer_tos))
+            verdict = XS_V_DROP_ECN;
+    }
+    if (verdict != XS_V_COUNT) {
+        xs_drop(w, f, verdict, sa);
+        return;
+    }
+    xs_tally_add(tally, sa, f->len);
+    forward(w, lane, ihl);
+}
+
+/* Pass 1: parse all and prefetch the SAD, then look up and check all. Returns the lanes that go on. */
+static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32_t count)
+{
+    uint32_t parsed = 0, n = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct lane *lane = &lanes[parsed];
+        lane->f = frames[i];
+        if (find_esp(lane)) {
+            __builtin_prefetch(&w->sad->by_spi[xs_sad_hash(w->sad, lane->spi)]);
+            parsed++;
+        } else {
+            xs_drop(w, &lane->f, XS_V_DROP_MALFORMED, NULL);
+        }
+    }
+    for (uint32_t i = 0; i < parsed; i++) {
+        uint32_t verdict = prepare(w, &lanes[i], &ops[n]);
+        if (verdict != XS_V_COUNT) {
+            xs_drop(w, &lanes[i].f, verdict, lanes[i].sa);
+            continue;
+        }
+        if (i != n) { /* the operation points into its lane: both move together */
+            lanes[n] = lanes[i];
+            if (lanes[n].sa->cipher == XS_AES_GCM) {
+                ops[n].iv = lanes[n].nonce;
+                ops[n].aad = lanes[n].sa->esn ? lanes[n].aad : ops[n].aad;
+            }
+        }
+        n++;
+    }
+    return n;
+}
+
+void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
+{
+    uint64_t clock = __rdtsc();
+    struct xs_tally tally = {.now_ns = w->now_ns};
+    uint32_t n = parse(w, frames, count);
+    xs_stage_end(w, XS_STAGE_PARSE, &clock);
+    for (uint32_t i = 0, end; i < n; i = end) {
+        const struct xs_engine *engine = lanes[i].sa->engine;
+        for (end = i + 1; end < n && lanes[end].sa->engine == engine; end++)
+            ;
+        engine->open(&ops[i], end - i);
+    }
+    xs_stage_end(w, XS_STAGE_CRYPTO, &clock);
+    for (uint32_t i = 0; i < n; i++)
+        finish(w, &lanes[i], &ops[i], &tally);
+    xs_tally_write(&tally);
+    xs_stage_end(w, XS_STAGE_FINISH, &clock);
+}

@@ -1,0 +1,247 @@
+/* Cleartext out: policy, number, seal, outer header (RFC 4303 sec. 3.3, RFC 3948, RFC 6040). Three passes per burst.
+ * The lanes are static: a worker is one thread, and a burst is finished before the next begins. */
+#include <netinet/in.h>
+
+#include "inet.h"
+#include "sad.h"
+#include "tally.h"
+
+enum { ESP_HEADER = 8, TRAILER = 2, NEXT_IPV4 = 4, DF = 0x4000 };
+
+struct lane {
+    struct xs_frame f; /* data: the inner packet, then the ESP header, then the outer header */
+    struct xs_sa *sa;
+    uint32_t inner_len;
+    uint8_t tos;
+    bool df;
+    uint32_t seq_low;
+    uint8_t aad[12], nonce[12];
+};
+
+static struct lane lanes[XS_BURST_MAX];
+static struct xs_op ops[XS_BURST_MAX];
+
+static void restore_l2(struct xs_frame *f)
+{
+    f->data -= f->l2_len;
+    f->len += f->l2_len;
+}
+
+/* Back out of the port it came from, to the station that sent it. */
+static void refuse(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu, uint32_t verdict,
+                   struct xs_sa *sa)
+{
+    uint8_t l2[XS_VLAN_LEN];
+    uint32_t from = 0;
+    const struct xs_port *port = w->ports[f->port];
+    memcpy(l2, f->data - f->l2_len, f->l2_len);
+    memcpy(l2, l2 + 6, 6);
+    if (port && !(f->flags & XS_FRAME_INNER)) {
+        memcpy(&from, port->conf.addr4.bytes, sizeof from);
+        memcpy(l2 + 6, port->conf.mac, 6);
+    }
+    if (!xs_icmp_error(w, f, ihl, kind, mtu, from)) {
+        xs_drop(w, f, verdict, sa);
+        return;
+    }
+    restore_l2(f);
+    memcpy(f->data, l2, f->l2_len);
+    xs_emit(w, f, XS_V_ANSWERED);
+}
+
+/* The next number of the SA, taken from the slot that outlives us, before anything is sealed with it. */
+static uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64_t *seq)
+{
+    struct xs_sa_slot *slot = sa->slot;
+    uint64_t next = slot->next_seq;
+    if (next >= sa->ask_at)
+        xs_sa_ask(w, sa, XS_EVENT_GRANT_WANTED);
+    if (next >= slot->granted)
+        return XS_V_DROP_NO_GRANT;
+    if ((!sa->esn && next > UINT32_MAX) || next == UINT64_MAX) {
+        xs_sa_ask(w, sa, XS_EVENT_EXHAUSTED);
+        return XS_V_DROP_SEQ_EXHAUSTED;
+    }
+    __atomic_store_n(&slot->next_seq, next + 1, __ATOMIC_RELEASE);
+    *seq = next;
+    return XS_V_COUNT;
+}
+
+/* The SA for this packet, or NULL when the frame went another way (dropped, held, handed over, answered). */
+static struct xs_sa *select_sa(struct xs_worker *w, struct xs_frame *f, uint32_t ihl)
+{
+    uint8_t *ip = f->data;
+    uint32_t child = 0, owner = 0;
+    struct xs_flow flow;
+    xs_flow_from(&flow, ip, ihl, f->len);
+    int found = xs_spd_lookup(w->spd, &flow, &child, &owner);
+    if (found) {
+        xs_drop(w, f, found == XS_SPD_NEEDS_PORTS ? XS_V_DROP_FRAGMENT : XS_V_DROP_NO_POLICY, NULL);
+        return NULL;
+    }
+    if (owner != w->conf.index && !(f->flags & XS_FRAME_HANDED)) {
+        restore_l2(f);
+        xs_hand_over(w, f, owner);
+        return NULL;
+    }
+    struct xs_sa *sa = xs_sad_outbound(w->sad, child);
+    if (!sa) {
+        restore_l2(f);
+        xs_hold_for_sa(w, f, child);
+        return NULL;
+    }
+    if (ip[8] <= 1) {
+        refuse(w, f, ihl, XS_ICMP_TIME_EXCEEDED, 0, XS_V_DROP_TTL, sa);
+        return NULL;
+    }
+    if (f->len > sa->inner_mtu) {
+        if (xs_get16(ip + 6) & DF)
+            refuse(w, f, ihl, XS_ICMP_TOO_BIG, sa->inner_mtu, XS_V_DROP_TOO_BIG, sa);
+        else
+            xs_drop(w, f, XS_V_DROP_TOO_BIG, sa);
+        return NULL;
+    }
+    return sa;
+}
+
+/* ESP header, IV, padding and trailer around the inner packet; the operation that seals it (RFC 4303 sec. 2). */
+static void build(struct lane *lane, struct xs_op *op, uint64_t seq)
+{
+    struct xs_sa *sa = lane->sa;
+    struct xs_frame *f = &lane->f;
+    uint8_t *text = f->data, *esp = text - sa->iv_len - ESP_HEADER, *iv = esp + ESP_HEADER;
+    uint32_t pad = (uint32_t)-(int32_t)(f->len + TRAILER) & (sa->block - 1U);
+    uint8_t *tail = text + f->len;
+    for (uint32_t i = 0; i < pad; i++)
+        tail[i] = (uint8_t)(i + 1);
+    tail[pad] = (uint8_t)pad;
+    tail[pad + 1] = NEXT_IPV4;
+    xs_put32(esp, sa->spi);
+    xs_put32(esp + 4, (uint32_t)seq);
+    lane->inner_len = f->len;
+    lane->seq_low = (uint32_t)seq;
+    op->key = sa->key;
+    op->text = text;
+    op->text_len = f->len + pad + TRAILER;
+    op->icv = text + op->text_len;
+    if (sa->cipher == XS_AES_GCM) { /* RFC 4106 sec. 3 to 5 */
+        xs_put32(iv, (uint32_t)(seq >> 32));
+        xs_put32(iv + 4, (uint32_t)seq);
+        memcpy(lane->nonce, sa->salt, 4);
+        memcpy(lane->nonce + 4, iv, 8);
+        op->iv = lane->nonce;
+        op->aad = esp;
+        op->aad_len = ESP_HEADER;
+        if (sa->esn) {
+            xs_put32(lane->aad, sa->spi);
+            memcpy(lane->aad + 4, iv, 8);
+            op->aad = lane->aad;
+            op->aad_len = 12;
+        }
+        op->has_auth_tail = false;
+    } else {
+        sa->engine->cbc_iv(sa->key, seq, iv);
+        op->iv = iv;
+        op->aad = esp;
+        op->aad_len = ESP_HEADER + XS_IV_CBC;
+        op->has_auth_tail = sa->esn;
+        op->auth_tail = (uint32_t)(seq >> 32);
+    }
+    f->data = esp;
+    f->len = ESP_HEADER + sa->iv_len + op->text_len + sa->icv_len;
+}
+
+static bool has_room(const struct xs_worker *w, const struct xs_frame *f, const struct xs_sa *sa)
+{
+    const uint8_t *base = xs_chunk_base(w, f->chunk), *end = base + w->conf.chunk_size;
+    uint32_t front = XS_VLAN_LEN + sa->template_len + ESP_HEADER + sa->iv_len;
+    return f->data - base >= (ptrdiff_t)front && end - f->data >= (ptrdiff_t)(f->len + sa->block + TRAILER + sa->icv_len);
+}
+
+/* Pass 1 for one frame; true when it took a lane. */
+static bool prepare(struct xs_worker *w, const struct xs_frame *in, struct lane *lane, struct xs_op *op)
+{
+    struct xs_frame *f = &lane->f;
+    *f = *in;
+    if (!xs_strip_l2(f)) {
+        xs_drop(w, f, f->len >= XS_IP_MIN && f->data[0] >> 4 == 6 ? XS_V_DROP_UNSUPPORTED : XS_V_DROP_MALFORMED, NULL);
+        return false;
+    }
+    uint32_t ihl = xs_ip_check(f);
+    if (!ihl) {
+        xs_drop(w, f, XS_V_DROP_MALFORMED, NULL);
+        return false;
+    }
+    struct xs_sa *sa = select_sa(w, f, ihl);
+    if (!sa)
+        return false;
+    uint64_t seq;
+    uint32_t verdict = has_room(w, f, sa) ? take_number(w, sa, &seq) : XS_V_DROP_TOO_BIG;
+    if (verdict != XS_V_COUNT) {
+        xs_drop(w, f, verdict, sa);
+        return false;
+    }
+    xs_ttl_decrement(f->data);
+    if (xs_is_tcp_syn(f->data, ihl, f->len))
+        xs_mss_clamp(f->data, ihl, f->len, sa->inner_mtu);
+    lane->sa = sa;
+    lane->tos = f->data[1];
+    lane->df = sa->df == XS_DF_SET || (sa->df == XS_DF_COPY && (xs_get16(f->data + 6) & DF));
+    build(lane, op, seq);
+    return true;
+}
+
+/* Pass 3: the outer header from the template; length, id, DSCP and ECN, DF and checksum are this packet's. */
+static void finish(struct xs_worker *w, struct lane *lane)
+{
+    struct xs_sa *sa = lane->sa;
+    struct xs_frame *f = &lane->f;
+    uint8_t *ip = f->data - sa->template_len;
+    memcpy(ip, sa->template, sa->template_len);
+    if (sa->udp)
+        xs_put16(ip + 24, (uint16_t)(f->len + 8));
+    f->data = ip;
+    f->len += sa->template_len;
+    if (sa->copy_dscp)
+        ip[1] = lane->tos;
+    else
+        ip[1] = (uint8_t)((ip[1] & 0xfc) | (lane->tos & 3)); /* ECN is copied, RFC 6040 sec. 4.1 */
+    xs_put16(ip + 2, (uint16_t)f->len);
+    xs_put16(ip + 4, lane->df ? 0 : (uint16_t)lane->seq_low);
+    xs_put16(ip + 6, lane->df ? DF : 0);
+    uint16_t checksum = xs_checksum20(ip);
+    memcpy(ip + 10, &checksum, sizeof checksum);
+    if (__builtin_expect(sa->hop.epoch != xs_fib_epoch(w->fib), 0)) {
+        uint32_t dst;
+        memcpy(&dst, sa->remote.bytes, sizeof dst);
+        sa->hop = *xs_fib_lookup(w, dst);
+    }
+    xs_hop_emit(w, f, &sa->hop, XS_V_ENCRYPTED, sa);
+}
+
+void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
+{
+    uint32_t n = 0;
+    uint64_t clock = __rdtsc();
+    struct xs_tally tally = {.now_ns = w->now_ns};
+    for (uint32_t i = 0; i < count; i++)
+        n += prepare(w, &frames[i], &lanes[n], &ops[n]);
+    xs_stage_end(w, XS_STAGE_PARSE, &clock);
+    for (uint32_t i = 0, end; i < n; i = end) {
+        const struct xs_engine *engine = lanes[i].sa->engine;
+        for (end = i + 1; end < n && lanes[end].sa->engine == engine; end++)
+            ;
+        engine->seal(&ops[i], end - i);
+    }
+    xs_stage_end(w, XS_STAGE_CRYPTO, &clock);
+    for (uint32_t i = 0; i < n; i++) {
+        if (!ops[i].ok) {
+            xs_drop(w, &lanes[i].f, XS_V_DROP_UNSUPPORTED, lanes[i].sa);
+            continue;
+        }
+        xs_tally_add(&tally, lanes[i].sa, lanes[i].inner_len);
+        finish(w, &lanes[i]);
+    }
+    xs_tally_write(&tally);
+    xs_stage_end(w, XS_STAGE_FINISH, &clock);
+}

@@ -1,0 +1,345 @@
+/* AF_XDP ports: the worker's own socket on each queue, and the queue's fill and completion rings, which all workers of
+ * the queue share under a lock that is taken per batch. Owner bytes follow every chunk (pool.h). */
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <string.h>
+#include <xdp/xsk.h>
+
+#include "loop.h"
+#include "port.h"
+
+enum {
+    HEADROOM = 256,         /* XDP_PACKET_HEADROOM: where the kernel puts the Ethernet header of what it receives */
+    KICKS_MAX = 64,         /* system calls per flush; copy mode takes 32 descriptors or more with each */
+    REAP_MIN = 32,          /* completions worth taking the lock for while busy */
+    SPARE = 128,            /* chunks kept back from the fill rings for frames we make or clone */
+};
+
+struct xsk_queue {
+    uint8_t port, queue;
+    int fd;
+    struct xsk_ring_cons rx, completion;
+    struct xsk_ring_prod tx, fill;
+    bool dirty; /* tx holds what the kernel did not take yet */
+    void *maps[4];
+    size_t map_sizes[4];
+};
+
+struct xsk_port {
+    struct xsk_queue queues[XS_MAX_QUEUES];
+    uint32_t send_on; /* the queue this worker transmits on */
+};
+
+static uint64_t shift_of(const struct xs_worker *w)
+{
+    return (uint64_t)__builtin_ctz(w->conf.chunk_size);
+}
+
+/* --- opening ------------------------------------------------------------------------------------------------- */
+
+static void *map_ring(struct xsk_queue *q, int which, int fd, uint64_t pgoff, uint64_t desc_off, size_t entries)
+{
+    size_t size = desc_off + entries;
+    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, (off_t)pgoff);
+    if (map == MAP_FAILED)
+        return NULL;
+    q->maps[which] = map;
+    q->map_sizes[which] = size;
+    return map;
+}
+
+static void set_prod(struct xsk_ring_prod *r, uint8_t *map, const struct xdp_ring_offset *off, uint32_t size)
+{
+    r->size = size;
+    r->mask = size - 1;
+    r->producer = (uint32_t *)(map + off->producer);
+    r->consumer = (uint32_t *)(map + off->consumer);
+    r->flags = (uint32_t *)(map + off->flags);
+    r->ring = map + off->desc;
+    r->cached_prod = *r->producer;
+    r->cached_cons = *r->consumer + size;
+}
+
+static void set_cons(struct xsk_ring_cons *r, uint8_t *map, const struct xdp_ring_offset *off, uint32_t size)
+{
+    r->size = size;
+    r->mask = size - 1;
+    r->producer = (uint32_t *)(map + off->producer);
+    r->consumer = (uint32_t *)(map + off->consumer);
+    r->flags = (uint32_t *)(map + off->flags);
+    r->ring = map + off->desc;
+    r->cached_prod = *r->producer;
+    r->cached_cons = *r->consumer;
+}
+
+static int map_queue(struct xsk_queue *q, const struct xs_queue_conf *c)
+{
+    struct xdp_mmap_offsets off;
+    socklen_t len = sizeof off;
+    if (getsockopt(c->own_fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &len))
+        return -errno;
+    uint8_t *rx = map_ring(q, 0, c->own_fd, XDP_PGOFF_RX_RING, off.rx.desc, c->rx_size * sizeof(struct xdp_desc));
+    uint8_t *tx = map_ring(q, 1, c->own_fd, XDP_PGOFF_TX_RING, off.tx.desc, c->tx_size * sizeof(struct xdp_desc));
+    uint8_t *fill = map_ring(q, 2, c->queue_fd, XDP_UMEM_PGOFF_FILL_RING, off.fr.desc, c->fill_size * sizeof(uint64_t));
+    uint8_t *comp = map_ring(q, 3, c->queue_fd, XDP_UMEM_PGOFF_COMPLETION_RING, off.cr.desc,
+                             c->completion_size * sizeof(uint64_t));
+    if (!rx || !tx || !fill || !comp)
+        return -errno;
+    set_cons(&q->rx, rx, &off.rx, c->rx_size);
+    set_prod(&q->tx, tx, &off.tx, c->tx_size);
+    set_prod(&q->fill, fill, &off.fr, c->fill_size);
+    set_cons(&q->completion, comp, &off.cr, c->completion_size);
+    return 0;
+}
+
+int xs_port_xsk_add_queue(struct xs_worker *w, struct xs_port *port, const struct xs_queue_conf *conf)
+{
+    struct xsk_port *impl = port->impl;
+    if (port->queue_count == XS_MAX_QUEUES)
+        return -ENOSPC;
+    struct xsk_queue *q = &impl->queues[port->queue_count];
+    q->port = conf->port;
+    q->queue = conf->queue;
+    q->fd = conf->own_fd;
+    int error = map_queue(q, conf);
+    if (error)
+        return error;
+    port->queue_count++;
+    impl->send_on = w->conf.index % port->queue_count;
+    return 0;
+}
+
+/* --- locks and repair ----------------------------------------------------------------------------------------- */
+
+/* Other workers move the shared rings: what we remember of them is old until we hold the lock. */
+static void refresh(struct xsk_queue *q)
+{
+    q->fill.cached_prod = *q->fill.producer;
+    q->fill.cached_cons = __atomic_load_n(q->fill.consumer, __ATOMIC_ACQUIRE) + q->fill.size;
+    q->completion.cached_cons = *q->completion.consumer;
+    q->completion.cached_prod = __atomic_load_n(q->completion.producer, __ATOMIC_ACQUIRE);
+}
+
+/* The holder of the lock died: chunks that it was about to put into the fill ring are still its own, if they did not
+ * get in. (Its completions: whoever reaps next reads the same entries again and becomes their owner.) */
+static void settle_fill(struct xs_worker *w, const struct xsk_queue *q)
+{
+    struct xs_pool *pool = w->loop->pool;
+    for (uint32_t i = 0; i < XS_MAX_WORKERS; i++) {
+        struct xs_transit *t = &pool->transit[i];
+        uint32_t count = t->count < XS_TRANSIT_MAX ? t->count : XS_TRANSIT_MAX;
+        if (!count || t->ring != xs_transit_ring(XS_TRANSIT_FILL, q->port, q->queue))
+            continue;
+        for (uint32_t k = 0; *q->fill.producer == t->producer_before && k < count; k++)
+            w->loop->owners[t->chunks[k] % pool->chunks] = xs_owner_of_worker(i);
+        xs_transit_end(t);
+    }
+}
+
+static bool lock(struct xs_worker *w, struct xsk_queue *q)
+{
+    enum xs_lock taken = xs_queue_trylock(w->loop->pool, q->port, q->queue);
+    if (taken == XS_LOCK_BUSY)
+        return false;
+    refresh(q);
+    if (taken == XS_LOCK_REPAIR)
+        settle_fill(w, q);
+    return true;
+}
+
+void xs_port_xsk_adopt(struct xs_worker *w, struct xs_port *port)
+{
+    struct xsk_port *impl = port->impl;
+    for (uint32_t i = 0; i < port->queue_count; i++) {
+        struct xsk_queue *q = &impl->queues[i];
+        uint64_t shift = shift_of(w);
+        if (xs_queue_lock(w->loop->pool, q->port, q->queue) == XS_LOCK_REPAIR)
+            settle_fill(w, q);
+        refresh(q);
+        for (uint32_t at = q->completion.cached_cons; at != q->completion.cached_prod; at++)
+            w->loop->owners[*xsk_ring_cons__comp_addr(&q->completion, at) >> shift] = XS_OWNER_KERNEL;
+        xs_queue_unlock(w->loop->pool, q->port, q->queue);
+        for (uint32_t at = *q->rx.consumer; at != __atomic_load_n(q->rx.producer, __ATOMIC_ACQUIRE); at++)
+            w->loop->owners[xsk_ring_cons__rx_desc(&q->rx, at)->addr >> shift] = XS_OWNER_KERNEL;
+        q->dirty = *q->tx.producer != *q->tx.consumer;
+    }
+}
+
+uint32_t xs_port_xsk_producer(const struct xs_port *port, uint32_t transit_kind, uint32_t queue)
+{
+    const struct xsk_port *impl = port->impl;
+    for (uint32_t i = 0; i < port->queue_count; i++) {
+        const struct xsk_queue *q = &impl->queues[i];
+        if (q->queue == queue)
+            return transit_kind == XS_TRANSIT_TX ? *q->tx.producer : *q->fill.producer;
+    }
+    return 0;
+}
+
+/* --- packets ------------------------------------------------------------------------------------------------------ */
+
+static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames, uint32_t max)
+{
+    struct xsk_queue *q = &((struct xsk_port *)port->impl)->queues[queue];
+    uint64_t shift = shift_of(w);
+    uint32_t at, count = xsk_ring_cons__peek(&q->rx, max, &at);
+    for (uint32_t i = 0; i < count; i++) {
+        const struct xdp_desc *d = xsk_ring_cons__rx_desc(&q->rx, at + i);
+        uint32_t chunk = (uint32_t)(d->addr >> shift);
+        frames[i] = (struct xs_frame){
+            .data = (uint8_t *)w->conf.umem + d->addr,
+            .len = d->len,
+            .chunk = chunk,
+            .port = port->conf.index,
+            .queue = q->queue,
+        };
+        w->loop->owners[chunk] = w->loop->me;
+        __builtin_prefetch(frames[i].data);
+    }
+    if (count)
+        xsk_ring_cons__release(&q->rx, count);
+    return count;
+}
+
+static uint32_t put(struct xs_worker *w, struct xsk_queue *q, const struct xs_frame *frames, uint32_t count)
+{
+    struct xs_loop *loop = w->loop;
+    uint32_t at, room = xsk_prod_nb_free(&q->tx, count);
+    count = count < room ? count : room;
+    if (!count || !xsk_ring_prod__reserve(&q->tx, count, &at))
+        return 0;
+    for (uint32_t i = 0; i < count; i++)
+        loop->transit->chunks[i] = frames[i].chunk;
+    xs_transit_begin(loop->transit, xs_transit_ring(XS_TRANSIT_TX, q->port, q->queue), *q->tx.producer, count);
+    for (uint32_t i = 0; i < count; i++) {
+        struct xdp_desc *d = xsk_ring_prod__tx_desc(&q->tx, at + i);
+        d->addr = (uint64_t)(frames[i].data - (uint8_t *)w->conf.umem);
+        d->len = frames[i].len;
+        d->options = 0;
+        loop->owners[frames[i].chunk] = XS_OWNER_KERNEL;
+    }
+    xsk_ring_prod__submit(&q->tx, count);
+    xs_transit_end(loop->transit);
+    q->dirty = true;
+    return count;
+}
+
+/* The kernel sends in the context of this call: as long as it makes progress, ask again. */
+static void kick(struct xsk_queue *q)
+{
+    uint32_t producer = *q->tx.producer;
+    for (uint32_t i = 0; i < KICKS_MAX; i++) {
+        uint32_t before = __atomic_load_n(q->tx.consumer, __ATOMIC_ACQUIRE);
+        if (before == producer || !xsk_ring_prod__needs_wakeup(&q->tx))
+            break;
+        long sent = sendto(q->fd, NULL, 0, MSG_DONTWAIT, NULL, 0);
+        if (sent < 0 && __atomic_load_n(q->tx.consumer, __ATOMIC_ACQUIRE) == before)
+            break; /* link down, or no buffers until somebody reaps */
+    }
+    q->dirty = __atomic_load_n(q->tx.consumer, __ATOMIC_ACQUIRE) != producer;
+}
+
+static void reap(struct xs_worker *w, struct xsk_queue *q)
+{
+    uint32_t at, count = xsk_ring_cons__peek(&q->completion, XS_CACHE_BATCH, &at);
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t chunk = (uint32_t)(*xsk_ring_cons__comp_addr(&q->completion, at + i) >> shift_of(w));
+        w->loop->owners[chunk] = w->loop->me;
+        xs_chunk_give(w, chunk);
+    }
+    if (count)
+        xsk_ring_cons__release(&q->completion, count);
+    w->counters->tx_completed[q->port] += count;
+}
+
+static void refill(struct xs_worker *w, struct xsk_queue *q)
+{
+    struct xs_loop *loop = w->loop;
+    uint32_t room = xsk_prod_nb_free(&q->fill, q->fill.size), at = 0;
+    while (room) {
+        uint32_t batch = room < XS_TRANSIT_MAX ? room : XS_TRANSIT_MAX, have = xs_chunks_want(w, batch + SPARE);
+        if (have <= SPARE)
+            break;
+        batch = have - SPARE < batch ? have - SPARE : batch;
+        xsk_ring_prod__reserve(&q->fill, batch, &at);
+        memcpy(loop->transit->chunks, &loop->cache[loop->cached - batch], batch * sizeof(uint32_t));
+        xs_transit_begin(loop->transit, xs_transit_ring(XS_TRANSIT_FILL, q->port, q->queue), *q->fill.producer, batch);
+        for (uint32_t i = 0; i < batch; i++) {
+            uint32_t chunk = loop->transit->chunks[i];
+            *xsk_ring_prod__fill_addr(&q->fill, at + i) = (uint64_t)chunk << shift_of(w);
+            loop->owners[chunk] = XS_OWNER_KERNEL;
+        }
+        loop->cached -= batch;
+        xsk_ring_prod__submit(&q->fill, batch);
+        xs_transit_end(loop->transit);
+        room -= batch;
+    }
+    w->counters->ring_fill_missing = room;
+}
+
+/* Worth the lock? Indices of others may be read without it: at worst we come a breath early or late. */
+static bool wants_service(const struct xsk_queue *q)
+{
+    uint32_t done = __atomic_load_n(q->completion.producer, __ATOMIC_RELAXED) - *q->completion.consumer;
+    uint32_t filled = *q->fill.producer - __atomic_load_n(q->fill.consumer, __ATOMIC_RELAXED);
+    return done >= REAP_MIN || filled < q->fill.size - q->fill.size / 4;
+}
+
+static void service(struct xs_worker *w, struct xsk_queue *q)
+{
+    if (!lock(w, q))
+        return;
+    reap(w, q);
+    refill(w, q);
+    xs_queue_unlock(w->loop->pool, q->port, q->queue);
+    if (xsk_ring_prod__needs_wakeup(&q->fill))
+        recvfrom(q->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
+static uint32_t send_frames(struct xs_worker *w, struct xs_port *port, const struct xs_frame *frames, uint32_t count)
+{
+    struct xsk_port *impl = port->impl;
+    struct xsk_queue *q = &impl->queues[impl->send_on];
+    uint32_t sent = put(w, q, frames, count);
+    if (sent < count) { /* full: let the kernel take some, once */
+        kick(q);
+        service(w, q);
+        sent += put(w, q, frames + sent, count - sent);
+    }
+    return sent;
+}
+
+static void flush(struct xs_worker *w, struct xs_port *port)
+{
+    struct xsk_port *impl = port->impl;
+    for (uint32_t i = 0; i < port->queue_count; i++) {
+        struct xsk_queue *q = &impl->queues[i];
+        if (q->dirty)
+            kick(q);
+        if (wants_service(q) || q->dirty)
+            service(w, q);
+        w->loop->unsent |= q->dirty;
+    }
+}
+
+static void close_port(struct xs_worker *w, struct xs_port *port)
+{
+    struct xsk_port *impl = port->impl;
+    (void)w;
+    for (uint32_t i = 0; i < port->queue_count; i++)
+        for (uint32_t m = 0; m < 4; m++)
+            if (impl->queues[i].maps[m])
+                munmap(impl->queues[i].maps[m], impl->queues[i].map_sizes[m]);
+    free(impl);
+}
+
+static const struct xs_port_ops ops = {receive, send_frames, flush, close_port};
+
+int xs_port_xsk_open(struct xs_port *port)
+{
+    port->ops = &ops;
+    port->impl = calloc(1, sizeof(struct xsk_port));
+    return port->impl ? 0 : -ENOMEM;
+}

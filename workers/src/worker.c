@@ -1,0 +1,124 @@
+/* A worker's life: made from descriptors and memory that outlive it, told its ports, started, freed with keys wiped. */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+#include "loop.h"
+#include "port.h"
+
+static struct xs_loop *loop_new(const struct xs_worker_conf *conf)
+{
+    struct xs_loop *loop = calloc(1, sizeof *loop);
+    if (!loop)
+        return NULL;
+    loop->pool = conf->pool;
+    loop->owners = xs_pool_owners(loop->pool);
+    loop->me = xs_owner_of_worker(conf->index);
+    loop->transit = &loop->pool->transit[conf->index];
+    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->epoll_fd >= 0)
+        return loop;
+    free(loop);
+    return NULL;
+}
+
+struct xs_worker *xs_worker_new(const struct xs_worker_conf *conf)
+{
+    if (conf->index >= conf->workers || conf->workers > XS_MAX_WORKERS || !conf->burst || conf->burst > XS_BURST_MAX)
+        return NULL;
+    struct xs_worker *w = calloc(1, sizeof *w);
+    if (!w)
+        return NULL;
+    w->conf = *conf;
+    w->counters = conf->counters;
+    w->loop = loop_new(conf);
+    if (w->loop && xs_tables_new(w) == 0)
+        return w;
+    xs_worker_free(w);
+    return NULL;
+}
+
+void xs_worker_free(struct xs_worker *w)
+{
+    if (!w)
+        return;
+    xs_tables_free(w);
+    for (uint32_t p = 0; p < XS_MAX_PORTS; p++) {
+        if (!w->ports[p])
+            continue;
+        w->ports[p]->ops->close(w, w->ports[p]);
+        free(w->ports[p]);
+    }
+    if (w->loop)
+        close(w->loop->epoll_fd);
+    free(w->loop);
+    free(w);
+}
+
+int xs_worker_add_port(struct xs_worker *w, const struct xs_port_conf *conf)
+{
+    if (conf->index >= XS_MAX_PORTS || w->ports[conf->index])
+        return -EINVAL;
+    struct xs_port *port = calloc(1, sizeof *port);
+    if (!port)
+        return -ENOMEM;
+    port->conf = *conf;
+    int error = conf->kind == XS_PORT_XSK ? xs_port_xsk_open(port) : xs_port_memory_open(port);
+    if (error) {
+        free(port);
+        return error;
+    }
+    w->ports[conf->index] = port;
+    return 0;
+}
+
+int xs_worker_add_queue(struct xs_worker *w, const struct xs_queue_conf *conf)
+{
+    if (conf->port >= XS_MAX_PORTS || !w->ports[conf->port] || w->ports[conf->port]->conf.kind != XS_PORT_XSK)
+        return -EINVAL;
+    int error = xs_port_xsk_add_queue(w, w->ports[conf->port], conf);
+    if (error)
+        return error;
+    struct epoll_event event = {.events = EPOLLIN, .data.fd = conf->own_fd};
+    return epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_ADD, conf->own_fd, &event) ? -errno : 0;
+}
+
+/* What a predecessor was about to give away is ours again unless the producer index had moved. */
+static void settle_transit(struct xs_worker *w)
+{
+    struct xs_transit *t = w->loop->transit;
+    uint32_t count = t->count < XS_TRANSIT_MAX ? t->count : XS_TRANSIT_MAX, kind = t->ring >> 16;
+    uint32_t port = t->ring >> 8 & 0xff, queue = t->ring & 0xff;
+    if (!count)
+        return;
+    bool gone;
+    if (kind == XS_TRANSIT_HANDOFF) {
+        gone = !w->conf.handoff || xs_handoff_ring(w->conf.handoff, w->conf.workers, w->conf.index,
+                                                   queue % XS_MAX_WORKERS)->producer != t->producer_before;
+    } else {
+        gone = !w->ports[port % XS_MAX_PORTS] ||
+               xs_port_xsk_producer(w->ports[port % XS_MAX_PORTS], kind, queue) != t->producer_before;
+    }
+    for (uint32_t i = 0; !gone && i < count; i++)
+        w->loop->owners[t->chunks[i] % w->loop->pool->chunks] = w->loop->me;
+    xs_transit_end(t);
+}
+
+int xs_worker_start(struct xs_worker *w)
+{
+    for (uint32_t p = 0; p < XS_MAX_PORTS; p++)
+        if (w->ports[p] && w->ports[p]->conf.kind == XS_PORT_XSK)
+            xs_port_xsk_adopt(w, w->ports[p]);
+    settle_transit(w);
+    xs_handoff_adopt(w);
+    xs_pool_sweep(w->loop->pool, w->conf.index);
+    if (w->conf.wake_fds) {
+        struct epoll_event event = {.events = EPOLLIN, .data.fd = w->conf.wake_fds[w->conf.index]};
+        if (epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_ADD, event.data.fd, &event))
+            return -errno;
+    }
+    xs_ports_flush(w); /* fills the fill rings, kicks what stood in the transmit rings */
+    return 0;
+}
