@@ -19,7 +19,7 @@ struct xs_hop {
     uint8_t port;
     uint8_t l2_len;
     uint8_t l2[18];
-    uint16_t mtu;
+    uint32_t mtu;
 };
 
 struct xs_fib;

@@ -1,5 +1,6 @@
 /* The anti-replay window of RFC 4303 sec. 3.4.3 and the ESN reconstruction of its appendix A2.2, on the slot that
- * outlives the worker. check changes nothing; mark is for packets that were authenticated. */
+ * outlives the worker. check changes nothing; mark is for packets that were authenticated. NO_GRANT says that the
+ * number is new but past the saved mark: whether to ask for a grant is decided after authentication. */
 #ifndef XS_REPLAY_H
 #define XS_REPLAY_H
 
@@ -12,10 +13,13 @@ static inline uint64_t xs_replay_full_seq(const struct xs_sa *sa, uint32_t low)
     uint64_t top = sa->slot->top;
     uint32_t top_low = (uint32_t)top, top_high = (uint32_t)(top >> 32), window = sa->window;
     uint32_t high = top_high;
-    if (top_low >= window - 1)
+    if (top_low >= window - 1) {
         high += low < top_low - (window - 1); /* behind the left edge: the next cycle */
-    else if (low >= (uint32_t)(top_low - (window - 1)))
-        high -= 1; /* the window reaches back into the cycle before */
+    } else if (low >= (uint32_t)(top_low - (window - 1))) {
+        if (high == 0)
+            return 0; /* before the first packet: a number that no check lets pass */
+        high -= 1;    /* the window reaches back into the cycle before */
+    }
     return (uint64_t)high << 32 | low;
 }
 

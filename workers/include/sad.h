@@ -34,7 +34,7 @@ struct xs_sa {
     struct xs_key *key;
     struct xs_sa_slot *slot;
     uint64_t ask_at; /* GrantWanted is raised when a number reaches this */
-    bool asked;
+    bool asked, told_end; /* events already raised */
     struct xs_hop hop; /* outbound: where the peer is reached */
     struct xs_addr remote;
     uint16_t encap_remote;
@@ -59,7 +59,9 @@ struct xs_sad {
 
 struct xs_sad *xs_sad_new(uint32_t slots);
 void xs_sad_free(struct xs_sad *sad);
-void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint32_t kind); /* raises an event once */
+void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa); /* raises GRANT_WANTED once per grant */
+void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa); /* raises EXHAUSTED once */
+void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa); /* outbound: looks up the peer's hop again */
 void xs_match_from(struct xs_match *m, const struct xs_selector *s, bool inbound);
 
 static inline uint32_t xs_sad_hash(const struct xs_sad *sad, uint32_t spi)

@@ -11,6 +11,7 @@ struct xs_flow {
     uint16_t src_port, dst_port; /* host order; 0 for protocols without ports */
     uint8_t protocol;
     uint8_t fragment; /* not the first: ports are unknown */
+    uint16_t zero;    /* flows are compared as bytes */
 };
 
 enum { XS_SPD_NONE = -1, XS_SPD_NEEDS_PORTS = -2 };

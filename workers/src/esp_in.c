@@ -106,9 +106,7 @@ static uint32_t prepare(struct xs_worker *w, struct lane *lane, struct xs_op *op
     if (!build(lane, op))
         return XS_V_DROP_MALFORMED;
     uint32_t verdict = xs_replay_check(sa, lane->seq);
-    if (verdict == XS_V_DROP_NO_GRANT)
-        xs_sa_ask(w, sa, XS_EVENT_GRANT_WANTED);
-    return verdict;
+    return verdict == XS_V_DROP_NO_GRANT ? XS_V_COUNT : verdict; /* only a packet that opens may ask for a grant */
 }
 
 /* Padding and next header (RFC 4303 sec. 2.4: the default padding is 1, 2, 3, ... and is verified). */
@@ -222,46 +220,55 @@ static void forward(struct xs_worker *w, struct lane *lane, uint32_t ihl)
     }
     xs_ttl_decrement(ip);
     if (xs_is_tcp_syn(ip, ihl, f->len)) {
-        const struct xs_sa *back = xs_sad_outbound(w->sad, lane->sa->child);
-        if (back)
-            xs_mss_clamp(ip, ihl, f->len, back->inner_mtu);
+        const struct xs_sa *back = xs_sad_outbound(w->sad, lane->sa->child); /* may be another worker's: then our twin */
+        xs_mss_clamp(ip, ihl, f->len, back ? back->inner_mtu : lane->sa->inner_mtu);
     }
     xs_hop_emit(w, f, hop, XS_V_DECRYPTED, lane->sa);
 }
 
-/* Pass 3 for one packet: what the RFC orders, in its order. */
+/* Authenticated? And then: granted? A packet that opened but is past the mark is the reason to ask for more. */
+static uint32_t opened(struct xs_worker *w, struct lane *lane, const struct xs_op *op, uint32_t replay)
+{
+    if (!op->ok)
+        return XS_V_DROP_ICV;
+    if (lane->seq >= lane->sa->ask_at)
+        xs_sa_ask(w, lane->sa);
+    return replay;
+}
+
+/* Trailer, inner header, selectors, ECN. The packet is whole and permitted when this says XS_V_COUNT. */
+static uint32_t inner_check(struct lane *lane, const struct xs_op *op, uint32_t *ihl)
+{
+    uint32_t verdict = strip_trailer(lane, op);
+    if (verdict != XS_V_COUNT)
+        return verdict;
+    *ihl = xs_ip_check(&lane->f);
+    if (!*ihl)
+        return XS_V_DROP_INNER;
+    struct xs_flow flow;
+    bool needs_ports = false;
+    xs_flow_from(&flow, lane->f.data, *ihl, lane->f.len);
+    if (!selector_check(lane->sa, &flow, &needs_ports))
+        return needs_ports ? XS_V_DROP_FRAGMENT : XS_V_DROP_SELECTOR;
+    return merge_ecn(lane->f.data, lane->outer_tos) ? XS_V_COUNT : XS_V_DROP_ECN;
+}
+
+/* Pass 3 for one packet: check again (its neighbour in the burst may bear the same number), open, mark, inner check. */
 static void finish(struct xs_worker *w, struct lane *lane, const struct xs_op *op, struct xs_tally *tally)
 {
     struct xs_sa *sa = lane->sa;
-    struct xs_frame *f = &lane->f;
+    uint32_t ihl = 0;
     uint32_t verdict = xs_replay_check(sa, lane->seq);
-    if (verdict == XS_V_COUNT && !op->ok)
-        verdict = XS_V_DROP_ICV;
-    if (verdict != XS_V_COUNT) {
-        xs_drop(w, f, verdict, sa);
-        return;
-    }
-    xs_replay_mark(sa, lane->seq);
-    if (lane->seq >= sa->ask_at)
-        xs_sa_ask(w, sa, XS_EVENT_GRANT_WANTED);
-    verdict = strip_trailer(lane, op);
-    uint32_t ihl = verdict == XS_V_COUNT ? xs_ip_check(f) : 0;
-    if (verdict == XS_V_COUNT && !ihl)
-        verdict = XS_V_DROP_INNER;
+    verdict = verdict == XS_V_DROP_REPLAY ? verdict : opened(w, lane, op, verdict);
     if (verdict == XS_V_COUNT) {
-        struct xs_flow flow;
-        bool needs_ports = false;
-        xs_flow_from(&flow, f->data, ihl, f->len);
-        if (!selector_check(sa, &flow, &needs_ports))
-            verdict = needs_ports ? XS_V_DROP_FRAGMENT : XS_V_DROP_SELECTOR;
-        else if (!merge_ecn(f->data, lane->outer_tos))
-            verdict = XS_V_DROP_ECN;
+        xs_replay_mark(sa, lane->seq);
+        verdict = inner_check(lane, op, &ihl);
     }
     if (verdict != XS_V_COUNT) {
-        xs_drop(w, f, verdict, sa);
+        xs_drop(w, &lane->f, verdict, sa);
         return;
     }
-    xs_tally_add(tally, sa, f->len);
+    xs_tally_add(tally, sa, lane->f.len);
     forward(w, lane, ihl);
 }
 

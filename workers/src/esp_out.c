@@ -54,14 +54,14 @@ static uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64_t *seq
 {
     struct xs_sa_slot *slot = sa->slot;
     uint64_t next = slot->next_seq;
-    if (next >= sa->ask_at)
-        xs_sa_ask(w, sa, XS_EVENT_GRANT_WANTED);
-    if (next >= slot->granted)
-        return XS_V_DROP_NO_GRANT;
     if ((!sa->esn && next > UINT32_MAX) || next == UINT64_MAX) {
-        xs_sa_ask(w, sa, XS_EVENT_EXHAUSTED);
+        xs_sa_tell_end(w, sa);
         return XS_V_DROP_SEQ_EXHAUSTED;
     }
+    if (next >= sa->ask_at)
+        xs_sa_ask(w, sa);
+    if (next >= slot->granted)
+        return XS_V_DROP_NO_GRANT;
     __atomic_store_n(&slot->next_seq, next + 1, __ATOMIC_RELEASE);
     *seq = next;
     return XS_V_COUNT;
@@ -90,6 +90,8 @@ static struct xs_sa *select_sa(struct xs_worker *w, struct xs_frame *f, uint32_t
         xs_hold_for_sa(w, f, child);
         return NULL;
     }
+    if (__builtin_expect(sa->hop.epoch != xs_fib_epoch(w->fib), 0))
+        xs_sa_reach(w, sa);
     if (ip[8] <= 1) {
         refuse(w, f, ihl, XS_ICMP_TIME_EXCEEDED, 0, XS_V_DROP_TTL, sa);
         return NULL;
@@ -211,11 +213,6 @@ static void finish(struct xs_worker *w, struct lane *lane)
     xs_put16(ip + 6, lane->df ? DF : 0);
     uint16_t checksum = xs_checksum20(ip);
     memcpy(ip + 10, &checksum, sizeof checksum);
-    if (__builtin_expect(sa->hop.epoch != xs_fib_epoch(w->fib), 0)) {
-        uint32_t dst;
-        memcpy(&dst, sa->remote.bytes, sizeof dst);
-        sa->hop = *xs_fib_lookup(w, dst);
-    }
     xs_hop_emit(w, f, &sa->hop, XS_V_ENCRYPTED, sa);
 }
 

@@ -77,7 +77,7 @@ int xs_route_replace(struct xs_worker *w, const struct xs_route *rows, uint32_t 
         return -ENOMEM;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
-        if (rows[i].prefix.addr.family != 4)
+        if (rows[i].prefix.addr.family != 4 || rows[i].prefix.bits > 32)
             continue;
         struct route *r = &routes[kept++];
         r->bits = rows[i].prefix.bits;
@@ -162,7 +162,7 @@ static void resolve(struct xs_worker *w, uint32_t dst, struct xs_hop *hop)
             continue;
         hop->routed = true;
         hop->port = r->port;
-        hop->mtu = (uint16_t)w->ports[r->port]->conf.mtu;
+        hop->mtu = w->ports[r->port]->conf.mtu;
         hop->addr = r->via ? r->via : dst;
         struct xs_addr addr = {.family = 4};
         memcpy(addr.bytes, &hop->addr, 4);

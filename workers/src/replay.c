@@ -9,6 +9,7 @@ void xs_replay_advance(struct xs_sa *sa, uint64_t seq)
     uint64_t old = slot->top, step = seq - old;
     /* The edge moves first: whoever dies here leaves unseen numbers marked as seen, never the other way round. */
     __atomic_store_n(&slot->top, seq, __ATOMIC_RELEASE);
+    __atomic_thread_fence(__ATOMIC_RELEASE); /* no clearing is moved in front of it */
     if (step >= sa->window) {
         memset(slot->window, 0, sa->window / 8);
     } else {

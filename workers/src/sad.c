@@ -10,7 +10,7 @@
 
 #include "spd.h"
 
-enum { ESP_HEADER = 8, OUTER_TTL = 64 };
+enum { ESP_HEADER = 8, OUTER_TTL = 64, MTU_MIN = 576 };
 
 struct xs_sad *xs_sad_new(uint32_t slots)
 {
@@ -85,10 +85,12 @@ static void build_template(struct xs_sa *sa, const struct xs_sa_conf *conf)
     }
 }
 
-/* The largest inner packet whose sealed form fits the path (RFC 4303 sec. 2.4: padding, two trailer bytes, ICV). */
+/* The largest inner packet whose sealed form fits the path and the link that leads there (RFC 4303 sec. 2.4: padding,
+ * two trailer bytes, ICV). */
 static void fit(struct xs_sa *sa)
 {
-    uint32_t room = sa->path_mtu - sa->template_len - ESP_HEADER - sa->iv_len - sa->icv_len;
+    uint32_t link = sa->hop.mtu >= MTU_MIN ? sa->hop.mtu : sa->path_mtu;
+    uint32_t room = (link < sa->path_mtu ? link : sa->path_mtu) - sa->template_len - ESP_HEADER - sa->iv_len - sa->icv_len;
     sa->inner_mtu = room / sa->block * sa->block - 2;
 }
 
@@ -134,6 +136,8 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     sa->match_count = conf->selector_count;
     for (uint32_t i = 0; i < conf->selector_count; i++)
         xs_match_from(&sa->match[i], &conf->selectors[i], conf->direction == XS_INBOUND);
+    if (sa->direction == XS_OUTBOUND && sa->slot->next_seq == 0)
+        sa->slot->next_seq = 1; /* RFC 4303 sec. 3.3.3: the first packet is number 1 */
     set_ask_mark(sa);
     if (sa->key)
         return sa;
@@ -141,13 +145,21 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     return NULL;
 }
 
+static bool is_ipv4(const struct xs_prefix *p)
+{
+    return p->addr.family == 4 && p->bits <= 32;
+}
+
 static bool acceptable(const struct xs_worker *w, const struct xs_sa_conf *c)
 {
     const struct xs_state_header *state = w->conf.state;
-    if (c->spi == 0 || c->slot >= state->slots || c->selector_count > XS_SELECTORS_MAX || c->path_mtu < 576)
+    if (c->spi == 0 || c->slot >= state->slots || c->selector_count > XS_SELECTORS_MAX || c->path_mtu < MTU_MIN)
         return false;
     if (c->local.family != 4 || c->remote.family != 4 || c->key_len > sizeof c->key)
         return false;
+    for (uint32_t i = 0; i < c->selector_count; i++)
+        if (!is_ipv4(&c->selectors[i].local) || !is_ipv4(&c->selectors[i].remote))
+            return false;
     if (c->direction == XS_OUTBOUND)
         return true;
     return c->replay_window >= 64 && c->replay_window % 64 == 0 && c->replay_window <= state->window_bits;
@@ -244,7 +256,7 @@ int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark)
 int xs_sa_path_mtu(struct xs_worker *w, uint32_t child, uint32_t mtu)
 {
     struct xs_sa *sa = xs_sad_outbound(w->sad, child);
-    if (!sa || mtu < 576)
+    if (!sa || mtu < MTU_MIN)
         return sa ? -EINVAL : -ENOENT;
     sa->path_mtu = mtu;
     fit(sa);
@@ -257,11 +269,28 @@ const char *xs_sa_engine(struct xs_worker *w, uint32_t slot)
     return sa ? sa->engine->name : NULL;
 }
 
-void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint32_t kind)
+static bool raise(struct xs_worker *w, const struct xs_sa *sa, uint32_t kind)
 {
     struct xs_event event = {.kind = kind, .slot = sa->slot_index, .child = sa->child};
-    if (!sa->asked)
-        sa->asked = xs_event_push(w, &event);
+    return xs_event_push(w, &event);
+}
+
+void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa)
+{
+    sa->asked = sa->asked || raise(w, sa, XS_EVENT_GRANT_WANTED);
+}
+
+void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa)
+{
+    sa->told_end = sa->told_end || raise(w, sa, XS_EVENT_EXHAUSTED);
+}
+
+void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa)
+{
+    uint32_t dst;
+    memcpy(&dst, sa->remote.bytes, sizeof dst);
+    sa->hop = *xs_fib_lookup(w, dst);
+    fit(sa);
 }
 
 int xs_tables_new(struct xs_worker *w)

@@ -55,8 +55,8 @@ int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uin
     spd->uses_ports = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct xs_selector *s = &policies[i].selector;
-        if (s->local.addr.family != 4 || s->remote.addr.family != 4)
-            continue;
+        if (s->local.addr.family != 4 || s->remote.addr.family != 4 || s->local.bits > 32 || s->remote.bits > 32)
+            continue; /* other families have no packets here: nothing is left open */
         struct row *row = &rows[kept++];
         xs_match_from(&row->match, s, false);
         row->child = policies[i].child;

@@ -1,0 +1,436 @@
+/* ESP in, by RFC 4303 sec. 3.4: what is authentic, fresh and permitted comes out inside; everything else is one counted
+ * verdict. The peer is path_packets.c. The cases icv, replay and selector are the ones the mutants must break. */
+#include "path_lab.h"
+
+static const struct lab_ip PLAIN = {.src = "10.2.0.9", .dst = "10.1.0.5", .sport = 1000, .dport = 2000, .payload = 40};
+
+static void start(struct lab *lab, struct xs_sa_conf *conf, bool cbc, bool esn)
+{
+    lab_open(lab, 0, 1, 1500);
+    *conf = lab_sa(XS_INBOUND, cbc, esn);
+    lab_install(lab, conf);
+}
+
+static uint32_t verdict_of(struct lab *lab, const uint8_t *frame, uint32_t len)
+{
+    uint64_t before[XS_V_COUNT];
+    memcpy(before, lab->counters.verdicts, sizeof before);
+    lab_put(lab, LAB_OUTSIDE, frame, len);
+    uint32_t found = XS_V_COUNT;
+    for (uint32_t v = 0; v < XS_V_COUNT; v++) {
+        if (lab_count(lab, v) == before[v])
+            continue;
+        CHECK(found == XS_V_COUNT && lab_count(lab, v) == before[v] + 1); /* exactly one verdict a frame */
+        found = v;
+    }
+    CHECK(found != XS_V_COUNT);
+    return found;
+}
+
+static uint32_t send_ip(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, const struct lab_ip *ip)
+{
+    uint8_t inner[LAB_FRAME], frame[LAB_FRAME];
+    uint32_t len = lab_ip_packet(inner, ip);
+    return verdict_of(lab, frame, lab_sealed(frame, conf, seq, inner, len, 0));
+}
+
+static uint32_t send_seq(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq)
+{
+    return send_ip(lab, conf, seq, &PLAIN);
+}
+
+static uint32_t send_text(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, const uint8_t *text, uint32_t len)
+{
+    uint8_t esp[LAB_FRAME], frame[LAB_FRAME];
+    return verdict_of(lab, frame, lab_outer(frame, conf, esp, lab_esp(esp, conf, seq, text, len), 0));
+}
+
+static void delivers_one(bool cbc, bool esn, bool udp)
+{
+    struct lab lab;
+    lab_open(&lab, 0, 1, 1500);
+    struct xs_sa_conf conf = lab_sa(XS_INBOUND, cbc, esn);
+    conf.encap_local = conf.encap_remote = udp ? 4500 : 0;
+    lab_install(&lab, &conf);
+    for (uint32_t payload = 0; payload < 70; payload++) { /* every amount of padding */
+        uint8_t inner[LAB_FRAME], out[LAB_FRAME];
+        struct lab_ip ip = PLAIN;
+        ip.payload = payload;
+        uint32_t len = lab_ip_packet(inner, &ip);
+        CHECK(send_ip(&lab, &conf, payload + 1, &ip) == XS_V_DECRYPTED);
+        CHECK(lab_take(&lab, LAB_INSIDE, out) == LAB_ETH + len);
+        static const uint8_t ethernet[14] = {2, 0, 0, 0, 9, 1, 2, 0, 0, 0, 0, 2, 8, 0};
+        CHECK(!memcmp(out, ethernet, LAB_ETH));
+        CHECK(out[LAB_ETH + 8] == 63 && lab_sum(out + LAB_ETH, 20, 0) == 0);
+        CHECK(!memcmp(out + LAB_ETH, inner, 8) && !memcmp(out + LAB_ETH + 12, inner + 12, len - 12));
+    }
+    CHECK(lab_slot(&lab, LAB_SLOT_IN)->packets == 70);
+    lab_close(&lab);
+}
+
+static void delivers(void)
+{
+    for (int i = 0; i < 8; i++)
+        delivers_one(i & 1, i & 2, i & 4);
+}
+
+static void icv(void)
+{
+    for (int cbc = 0; cbc < 2; cbc++) {
+        struct lab lab;
+        struct xs_sa_conf conf;
+        start(&lab, &conf, cbc, true);
+        uint8_t inner[LAB_FRAME], good[LAB_FRAME], frame[LAB_FRAME];
+        uint32_t len = lab_sealed(good, &conf, 7, inner, lab_ip_packet(inner, &PLAIN), 0);
+        for (uint32_t at = LAB_ETH + 20 + 8; at < len; at++) { /* IV, ciphertext, ICV */
+            memcpy(frame, good, len);
+            frame[at] ^= 0x10;
+            CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_ICV);
+        }
+        CHECK(lab_slot(&lab, LAB_SLOT_IN)->top == 0); /* what was not authentic moved nothing */
+        CHECK(verdict_of(&lab, good, len) == XS_V_DECRYPTED);
+        lab_close(&lab);
+    }
+}
+
+static void replay(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    uint8_t inner[LAB_FRAME], frame[LAB_FRAME];
+    start(&lab, &conf, false, true);
+    uint32_t len = lab_sealed(frame, &conf, 5, inner, lab_ip_packet(inner, &PLAIN), 0);
+    for (int i = 0; i < 3; i++) /* in one burst */
+        CHECK(xs_memory_put(lab.w, LAB_OUTSIDE, frame, len) == 0);
+    CHECK(xs_worker_breathe(lab.w) == 3);
+    CHECK(lab_count(&lab, XS_V_DECRYPTED) == 1 && lab_count(&lab, XS_V_DROP_REPLAY) == 2);
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_REPLAY); /* and in the next */
+    CHECK(send_seq(&lab, &conf, 0) == XS_V_DROP_REPLAY);
+    lab_close(&lab);
+}
+
+static void window(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    start(&lab, &conf, false, false);
+    CHECK(send_seq(&lab, &conf, 100) == XS_V_DECRYPTED);
+    CHECK(send_seq(&lab, &conf, 36) == XS_V_DROP_REPLAY); /* 100 - 64 is left of the window */
+    CHECK(send_seq(&lab, &conf, 37) == XS_V_DECRYPTED);
+    CHECK(send_seq(&lab, &conf, 37) == XS_V_DROP_REPLAY);
+    CHECK(send_seq(&lab, &conf, 99) == XS_V_DECRYPTED);
+    CHECK(send_seq(&lab, &conf, 101) == XS_V_DECRYPTED);
+    CHECK(send_seq(&lab, &conf, 100) == XS_V_DROP_REPLAY);
+    CHECK(send_seq(&lab, &conf, 230) == XS_V_DECRYPTED); /* further than a window: all of it is new */
+    for (uint64_t seq = 167; seq < 230; seq++)
+        CHECK(send_seq(&lab, &conf, seq) == XS_V_DECRYPTED);
+    for (uint64_t seq = 167; seq <= 230; seq++)
+        CHECK(send_seq(&lab, &conf, seq) == XS_V_DROP_REPLAY);
+    lab_close(&lab);
+}
+
+/* Against the plainest model there is: a set of the numbers seen. */
+static void window_at_random(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    start(&lab, &conf, false, false); /* with ESN a number left of the window is taken for one of the next cycle */
+    static uint8_t seen[1 << 16];
+    memset(seen, 0, sizeof seen);
+    uint64_t top = 0;
+    srand(1);
+    for (int i = 0; i < 4000; i++) {
+        int64_t step = rand() % 8 ? rand() % 90 - 80 : rand() % 200;
+        uint64_t seq = (int64_t)top + step > 0 ? (uint64_t)((int64_t)top + step) : 1;
+        if (seq >= sizeof seen)
+            break;
+        bool fresh = !seen[seq] && (seq > top || top - seq < 64);
+        CHECK(send_seq(&lab, &conf, seq) == (fresh ? XS_V_DECRYPTED : XS_V_DROP_REPLAY));
+        uint8_t out[LAB_FRAME];
+        CHECK(!fresh || lab_take(&lab, LAB_INSIDE, out));
+        seen[seq] = 1;
+        top = seq > top ? seq : top;
+    }
+    CHECK(lab_slot(&lab, LAB_SLOT_IN)->top == top);
+    lab_close(&lab);
+}
+
+static void esn_crosses(void)
+{
+    for (int cbc = 0; cbc < 2; cbc++) {
+        struct lab lab;
+        struct xs_sa_conf conf;
+        const uint64_t edge = 1ULL << 32;
+        start(&lab, &conf, cbc, true);
+        lab_slot(&lab, LAB_SLOT_IN)->top = edge - 10;
+        CHECK(send_seq(&lab, &conf, edge + 3) == XS_V_DECRYPTED);
+        CHECK(send_seq(&lab, &conf, edge - 1) == XS_V_DECRYPTED); /* late, from the cycle before */
+        CHECK(send_seq(&lab, &conf, edge) == XS_V_DECRYPTED);     /* low half zero is a number like others */
+        CHECK(send_seq(&lab, &conf, edge - 1) == XS_V_DROP_REPLAY);
+        CHECK(send_seq(&lab, &conf, 2 * edge + 9) == XS_V_DROP_ICV); /* a cycle ahead cannot be told (app. A2.2) */
+        CHECK(lab_slot(&lab, LAB_SLOT_IN)->top == edge + 3);
+        lab_close(&lab);
+    }
+}
+
+static void grants(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    struct xs_event event;
+    uint8_t inner[LAB_FRAME], frame[LAB_FRAME];
+    lab_open(&lab, 0, 1, 1500);
+    struct xs_sa_slot *slot = lab_slot(&lab, LAB_SLOT_IN);
+    slot->floor = slot->top = 1000;
+    slot->granted = 1100;
+    conf = lab_sa(XS_INBOUND, false, true);
+    lab_install(&lab, &conf);
+    CHECK(send_seq(&lab, &conf, 1000) == XS_V_DROP_REPLAY); /* the floor is refused, it may have been seen */
+    CHECK(send_seq(&lab, &conf, 990) == XS_V_DROP_REPLAY);  /* within the window, and still */
+    uint32_t len = lab_sealed(frame, &conf, 1100, inner, lab_ip_packet(inner, &PLAIN), 0);
+    frame[len - 1] ^= 1;
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_ICV);
+    CHECK(!xs_worker_event(lab.w, &event)); /* who cannot authenticate cannot move the mark */
+    CHECK(send_seq(&lab, &conf, 1049) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event));
+    CHECK(send_seq(&lab, &conf, 1050) == XS_V_DECRYPTED && xs_worker_event(lab.w, &event)); /* half of the block */
+    CHECK(event.kind == XS_EVENT_GRANT_WANTED && event.slot == LAB_SLOT_IN);
+    CHECK(send_seq(&lab, &conf, 1099) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event)); /* asked once */
+    CHECK(send_seq(&lab, &conf, 1100) == XS_V_DROP_NO_GRANT);                                 /* the mark is exclusive */
+    CHECK(slot->top == 1099);
+    CHECK(xs_sa_grant(lab.w, LAB_SLOT_IN, 1200) == 0);
+    CHECK(send_seq(&lab, &conf, 1100) == XS_V_DECRYPTED);
+    lab_close(&lab);
+}
+
+static void selector(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    start(&lab, &conf, false, true);
+    struct lab_ip ip = PLAIN;
+    ip.src = "10.3.0.9";
+    CHECK(send_ip(&lab, &conf, 1, &ip) == XS_V_DROP_SELECTOR);
+    ip = PLAIN;
+    ip.dst = "10.4.0.5";
+    CHECK(send_ip(&lab, &conf, 2, &ip) == XS_V_DROP_SELECTOR);
+    CHECK(send_ip(&lab, &conf, 3, &PLAIN) == XS_V_DECRYPTED);
+    lab_close(&lab);
+}
+
+static void selector_ports(void)
+{
+    struct lab lab;
+    lab_open(&lab, 0, 1, 1500);
+    struct xs_sa_conf conf = lab_sa(XS_INBOUND, false, true);
+    struct xs_selector web[] = {lab_selector(17, 1000), lab_selector(17, 1001)};
+    conf.selectors = web;
+    conf.selector_count = 2;
+    lab_install(&lab, &conf);
+    struct lab_ip ip = PLAIN;
+    CHECK(send_ip(&lab, &conf, 1, &ip) == XS_V_DECRYPTED);
+    ip.sport = 1001; /* the second row */
+    CHECK(send_ip(&lab, &conf, 2, &ip) == XS_V_DECRYPTED);
+    ip.sport = 1002;
+    CHECK(send_ip(&lab, &conf, 3, &ip) == XS_V_DROP_SELECTOR);
+    ip = PLAIN;
+    ip.protocol = 6;
+    CHECK(send_ip(&lab, &conf, 4, &ip) == XS_V_DROP_SELECTOR);
+    ip = PLAIN;
+    ip.frag = 0x0010; /* a later fragment: what stands where ports were is payload */
+    CHECK(send_ip(&lab, &conf, 5, &ip) == XS_V_DROP_FRAGMENT);
+    lab_close(&lab);
+}
+
+static void trailer(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    start(&lab, &conf, false, true);
+    uint8_t text[LAB_FRAME];
+    uint32_t len = lab_ip_packet(text, &PLAIN), whole = lab_trailer(text, len + 1, 4, 4); /* a stray byte, pad 1 */
+    CHECK(send_text(&lab, &conf, 1, text, whole) == XS_V_DECRYPTED);                      /* TFC padding: trimmed */
+    uint8_t out[LAB_FRAME];
+    CHECK(lab_take(&lab, LAB_INSIDE, out) == LAB_ETH + len);
+    whole = lab_trailer(text, len, 16, 4);
+    text[len] ^= 1;
+    CHECK(send_text(&lab, &conf, 2, text, whole) == XS_V_DROP_TRAILER);
+    text[len] ^= 1;
+    text[whole - 2] = 200; /* longer than the text */
+    CHECK(send_text(&lab, &conf, 3, text, whole) == XS_V_DROP_TRAILER);
+    whole = lab_trailer(text, len, 4, 6);
+    CHECK(send_text(&lab, &conf, 4, text, whole) == XS_V_DROP_TRAILER); /* TCP: that is transport mode */
+    whole = lab_trailer(text, len, 4, 41);
+    CHECK(send_text(&lab, &conf, 5, text, whole) == XS_V_DROP_UNSUPPORTED);
+    whole = lab_trailer(text, len, 4, 59);
+    CHECK(send_text(&lab, &conf, 6, text, whole) == XS_V_DUMMY);
+    whole = lab_trailer(text, 0, 4, 59);
+    CHECK(send_text(&lab, &conf, 7, text, whole) == XS_V_DUMMY);
+    whole = lab_trailer(text, 0, 4, 4);
+    CHECK(send_text(&lab, &conf, 8, text, whole) == XS_V_DROP_INNER); /* nothing inside */
+    CHECK(!lab_take(&lab, LAB_INSIDE, out));
+    lab_close(&lab);
+}
+
+static void inner_lies(void)
+{
+    static const struct {
+        uint8_t at, value;
+    } lies[] = {{0, 0x65}, {0, 0x44}, {0, 0x4f}, {2, 0x7f}, {3, 0x10}, {10, 0xee}};
+    struct lab lab;
+    struct xs_sa_conf conf;
+    start(&lab, &conf, false, true);
+    uint8_t text[LAB_FRAME];
+    for (uint32_t i = 0; i < sizeof lies / sizeof lies[0]; i++) {
+        uint32_t len = lab_ip_packet(text, &PLAIN);
+        text[lies[i].at] = lies[i].value;
+        CHECK(send_text(&lab, &conf, i + 1, text, lab_trailer(text, len, 4, 4)) == XS_V_DROP_INNER);
+    }
+    uint32_t len = lab_ip_packet(text, &PLAIN);
+    for (uint32_t cut = 0; cut < len; cut++) /* inner length lies, at every length */
+        CHECK(send_text(&lab, &conf, 100 + cut, text, lab_trailer((lab_ip_packet(text, &PLAIN), text), cut, 4, 4)) ==
+              XS_V_DROP_INNER);
+    lab_close(&lab);
+}
+
+/* RFC 6040 sec. 4.2, figure 4, typed off: rows inner, columns outer; 9 = drop. Not-ECT, ECT(1), ECT(0), CE. */
+static void ecn(void)
+{
+    static const uint8_t figure[4][4] = {{0, 0, 0, 9}, {1, 1, 1, 3}, {2, 1, 2, 3}, {3, 3, 3, 3}};
+    struct lab lab;
+    struct xs_sa_conf conf;
+    start(&lab, &conf, false, true);
+    for (uint32_t i = 0; i < 16; i++) {
+        uint8_t inner[LAB_FRAME], frame[LAB_FRAME], out[LAB_FRAME], in_ecn = i / 4, out_ecn = i % 4;
+        struct lab_ip ip = PLAIN;
+        ip.tos = (uint8_t)(0xb8 | in_ecn);
+        uint32_t len = lab_sealed(frame, &conf, i + 1, inner, lab_ip_packet(inner, &ip), (uint8_t)(0x28 | out_ecn));
+        uint8_t expected = figure[in_ecn][out_ecn];
+        CHECK(verdict_of(&lab, frame, len) == (expected == 9 ? XS_V_DROP_ECN : XS_V_DECRYPTED));
+        if (expected == 9)
+            continue;
+        CHECK(lab_take(&lab, LAB_INSIDE, out));
+        CHECK(out[LAB_ETH + 1] == (0xb8 | expected) && lab_sum(out + LAB_ETH, 20, 0) == 0);
+    }
+    lab_close(&lab);
+}
+
+static void outer(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    uint8_t inner[LAB_FRAME], good[LAB_FRAME], frame[LAB_FRAME];
+    start(&lab, &conf, false, true);
+    uint32_t len = lab_sealed(good, &conf, 1, inner, lab_ip_packet(inner, &PLAIN), 0);
+    for (uint32_t cut = 0; cut < len; cut++) /* the outer length then says more than there is */
+        CHECK(verdict_of(&lab, good, cut) == XS_V_DROP_MALFORMED);
+    for (uint32_t room = 20; room < len - LAB_ETH; room++) { /* an honest length, too little ESP in it */
+        uint32_t esp = room - 20;
+        uint32_t sent = lab_outer(frame, &conf, good + LAB_ETH + 20, esp, 0);
+        uint32_t verdict = verdict_of(&lab, frame, sent);
+        CHECK(verdict == (esp < 8 + 8 + 4 + 16 || esp % 4 ? XS_V_DROP_MALFORMED : XS_V_DROP_ICV));
+    }
+    memcpy(frame, good, len);
+    frame[LAB_ETH + 20] = 0x77;
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_NO_SA);
+    struct xs_sa_conf udp = conf;
+    udp.encap_local = udp.encap_remote = 4500;
+    len = lab_sealed(frame, &udp, 1, inner, lab_ip_packet(inner, &PLAIN), 0);
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_ENCAP);
+    frame[LAB_ETH + 25]++; /* the UDP length lies */
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_MALFORMED);
+    lab_close(&lab);
+}
+
+static void tags(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf;
+    uint8_t inner[LAB_FRAME], plain[LAB_FRAME], frame[LAB_FRAME];
+    start(&lab, &conf, false, true);
+    uint32_t len = lab_sealed(plain, &conf, 1, inner, lab_ip_packet(inner, &PLAIN), 0);
+    len = lab_frame(frame, plain + LAB_ETH, len - LAB_ETH, 42);
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_TAG);
+    lab_neighbour(&lab, LAB_OUTSIDE, "10.9.0.2", 43);
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_TAG);
+    lab_neighbour(&lab, LAB_OUTSIDE, "10.9.0.2", 42);
+    CHECK(verdict_of(&lab, frame, len) == XS_V_DECRYPTED);
+    lab_close(&lab);
+}
+
+/* What came out of a tunnel and cannot go on is answered through the tunnel (RFC 792, RFC 1191), never in the clear. */
+static void answers_back(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf = lab_sa(XS_INBOUND, false, true), back = lab_sa(XS_OUTBOUND, false, true);
+    lab_open(&lab, 0, 1, 1000);
+    lab_install(&lab, &conf);
+    struct lab_ip ip = PLAIN;
+    ip.ttl = 1;
+    CHECK(send_ip(&lab, &conf, 1, &ip) == XS_V_DROP_NO_POLICY); /* no way back: nothing leaves */
+    back.spi = 0x2002;
+    lab_install(&lab, &back);
+    lab_policy(&lab, 0, 0, 0);
+    uint8_t out[LAB_FRAME], text[LAB_FRAME];
+    for (uint64_t seq = 1; seq <= 2; seq++) {
+        CHECK(send_ip(&lab, &conf, seq + 1, &ip) == XS_V_ENCRYPTED);
+        uint32_t len = lab_take(&lab, LAB_OUTSIDE, out);
+        len = lab_esp_open(text, &back, seq, out + LAB_ETH + 20, len - LAB_ETH - 20);
+        CHECK(len && text[9] == 1 && lab_sum(text, 20, 0) == 0);
+        CHECK(!memcmp(text + 12, lab_addr("10.1.0.1").bytes, 4) && !memcmp(text + 16, lab_addr("10.2.0.9").bytes, 4));
+        CHECK(text[20] == (seq == 1 ? 11 : 3) && text[21] == (seq == 1 ? 0 : 4));
+        CHECK(lab_sum(text + 20, (uint32_t)text[2] * 256 + text[3] - 20, 0) == 0);
+        CHECK(seq == 1 || text[26] * 256 + text[27] == 1000);
+        ip = PLAIN;
+        ip.payload = 1000 - 24 + 1;
+        ip.frag = 0x4000;
+    }
+    ip.frag = 0;
+    CHECK(send_ip(&lab, &conf, 4, &ip) == XS_V_DROP_TOO_BIG);
+    ip.payload--;
+    CHECK(send_ip(&lab, &conf, 5, &ip) == XS_V_DECRYPTED);
+    lab_close(&lab);
+}
+
+/* A packet whose next hop is outside again goes by policy or not at all. */
+static void never_in_the_clear(void)
+{
+    struct lab lab;
+    lab_open(&lab, 0, 1, 1500);
+    struct xs_sa_conf conf = lab_sa(XS_INBOUND, false, true);
+    struct xs_selector any = lab_selector(0, 0);
+    any.local.bits = any.remote.bits = 0;
+    conf.selectors = &any;
+    conf.selector_count = 1;
+    lab_install(&lab, &conf);
+    struct lab_ip ip = PLAIN;
+    ip.dst = "10.2.0.77";
+    CHECK(send_ip(&lab, &conf, 1, &ip) == XS_V_DROP_NO_POLICY);
+    ip.dst = "10.77.0.1";
+    CHECK(send_ip(&lab, &conf, 2, &ip) == XS_V_DROP_NO_ROUTE);
+    uint8_t out[LAB_FRAME];
+    CHECK(!lab_take(&lab, LAB_OUTSIDE, out) && !lab_take(&lab, LAB_INSIDE, out));
+    lab_close(&lab);
+}
+
+int main(int argc, char **argv)
+{
+    static const struct lab_case cases[] = {
+        {"delivers", delivers},
+        {"icv", icv},
+        {"replay", replay},
+        {"window", window},
+        {"window_at_random", window_at_random},
+        {"esn_crosses", esn_crosses},
+        {"grants", grants},
+        {"selector", selector},
+        {"selector_ports", selector_ports},
+        {"trailer", trailer},
+        {"inner_lies", inner_lies},
+        {"ecn", ecn},
+        {"outer", outer},
+        {"tags", tags},
+        {"answers_back", answers_back},
+        {"never_in_the_clear", never_in_the_clear},
+    };
+    return lab_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
+}
