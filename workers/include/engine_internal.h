@@ -16,12 +16,7 @@ bool xs_engine_sane(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_l
 
 static inline bool xs_same(const uint8_t *a, const uint8_t *b, uint32_t len)
 {
-#ifdef XS_MUTANT_ICV
-    (void)a, (void)b, (void)len;
-    return true;
-#else
     return CRYPTO_memcmp(a, b, len) == 0;
-#endif
 }
 
 /* Bytes under the HMAC, without the ESN tail: ESP header, IV and text lie side by side. */

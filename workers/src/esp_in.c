@@ -229,8 +229,12 @@ static void forward(struct xs_worker *w, struct lane *lane, uint32_t ihl)
 /* Authenticated? And then: granted? A packet that opened but is past the mark is the reason to ask for more. */
 static uint32_t opened(struct xs_worker *w, struct lane *lane, const struct xs_op *op, uint32_t replay)
 {
+#ifdef XS_MUTANT_ICV
+    (void)op; /* here and not in the engine: an engine that accepts anything fails its known answers at start */
+#else
     if (!op->ok)
         return XS_V_DROP_ICV;
+#endif
     if (lane->seq >= lane->sa->ask_at)
         xs_sa_ask(w, lane->sa);
     return replay;

@@ -152,7 +152,7 @@ void lab_install(struct lab *lab, struct xs_sa_conf *conf)
     if (conf->direction == XS_OUTBOUND)
         CHECK(xs_sa_use(lab->w, conf->child, conf->slot) == 0);
     if (conf->selectors == &any)
-        conf->selectors = NULL;
+        conf->selectors = NULL, conf->selector_count = 0;
 }
 
 void lab_put(struct lab *lab, uint8_t port, const uint8_t *frame, uint32_t len)
