@@ -4,6 +4,7 @@
 #define XS_INET_H
 
 #include <arpa/inet.h>
+#include <endian.h>
 #include <netinet/ip.h>
 #include <stdbool.h>
 #include <string.h>
@@ -27,6 +28,12 @@ static inline void xs_put16(uint8_t *at, uint16_t value)
 {
     at[0] = (uint8_t)(value >> 8);
     at[1] = (uint8_t)value;
+}
+
+static inline void xs_put64(uint8_t *at, uint64_t value)
+{
+    value = htobe64(value);
+    memcpy(at, &value, sizeof value);
 }
 
 static inline void xs_put32(uint8_t *at, uint32_t value)
@@ -62,9 +69,9 @@ static inline void xs_checksum_patch(uint8_t *checksum, uint16_t before, uint16_
 
 static inline void xs_ttl_decrement(uint8_t *ip)
 {
-    uint16_t before = xs_get16(ip + 8);
+    uint32_t sum = xs_get16(ip + 10) + 0x0100U; /* equation 3 for a word that sinks by 0x0100 */
     ip[8]--;
-    xs_checksum_patch(ip + 10, before, xs_get16(ip + 8));
+    xs_put16(ip + 10, (uint16_t)(sum + (sum >= 0xffff)));
 }
 
 /* Steps f->data over the link-layer header. False: not IPv4, or too short to say. */
@@ -113,7 +120,22 @@ static inline bool xs_later_fragment(const uint8_t *ip)
     return (xs_get16(ip + 6) & 0x1fff) != 0;
 }
 
-void xs_flow_from(struct xs_flow *flow, const uint8_t *ip, uint32_t ihl, uint32_t len);
+static inline bool xs_has_ports(uint8_t protocol)
+{
+    return protocol == IPPROTO_TCP || protocol == IPPROTO_UDP || protocol == IPPROTO_SCTP || protocol == IPPROTO_DCCP;
+}
+
+static inline struct xs_flow xs_flow_from(const uint8_t *ip, uint32_t ihl, uint32_t len)
+{
+    struct xs_flow flow = {.protocol = ip[9], .fragment = xs_later_fragment(ip)};
+    memcpy(&flow.src, ip + 12, 4);
+    memcpy(&flow.dst, ip + 16, 4);
+    if (xs_has_ports(flow.protocol) && !flow.fragment && len >= ihl + 4) {
+        flow.src_port = xs_get16(ip + ihl);
+        flow.dst_port = xs_get16(ip + ihl + 2);
+    }
+    return flow;
+}
 
 static inline bool xs_is_tcp_syn(const uint8_t *ip, uint32_t ihl, uint32_t len)
 {

@@ -9,6 +9,7 @@
 #include "frame.h"
 #include "worker.h"
 
+enum { XS_AHEAD = 8 /* frames whose headers are fetched before they are read */ };
 enum { XS_BURST_MAX = 256, XS_ALL_WORKERS = XS_MAX_WORKERS };
 
 struct xs_sad;

@@ -39,6 +39,7 @@ struct xs_sa {
     struct xs_addr remote;
     uint16_t encap_remote;
     uint8_t template[XS_TEMPLATE_MAX];
+    uint32_t template_sum; /* of the header's 16-bit words that no packet changes, not folded */
     uint32_t match_count;
     struct xs_match match[XS_SELECTORS_MAX];
 };

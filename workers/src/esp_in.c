@@ -80,8 +80,7 @@ static bool build(struct lane *lane, struct xs_op *op)
         op->iv = lane->nonce;
         if (sa->esn) {
             xs_put32(lane->aad, sa->spi);
-            xs_put32(lane->aad + 4, (uint32_t)(lane->seq >> 32));
-            xs_put32(lane->aad + 8, (uint32_t)lane->seq);
+            xs_put64(lane->aad + 4, lane->seq);
             op->aad = lane->aad;
             op->aad_len = 12;
         }
@@ -249,9 +248,8 @@ static uint32_t inner_check(struct lane *lane, const struct xs_op *op, uint32_t 
     *ihl = xs_ip_check(&lane->f);
     if (!*ihl)
         return XS_V_DROP_INNER;
-    struct xs_flow flow;
+    const struct xs_flow flow = xs_flow_from(lane->f.data, *ihl, lane->f.len);
     bool needs_ports = false;
-    xs_flow_from(&flow, lane->f.data, *ihl, lane->f.len);
     if (!selector_check(lane->sa, &flow, &needs_ports))
         return needs_ports ? XS_V_DROP_FRAGMENT : XS_V_DROP_SELECTOR;
     return merge_ecn(lane->f.data, lane->outer_tos) ? XS_V_COUNT : XS_V_DROP_ECN;
@@ -282,6 +280,8 @@ static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32
     uint32_t parsed = 0, n = 0;
     for (uint32_t i = 0; i < count; i++) {
         struct lane *lane = &lanes[parsed];
+        if (i + XS_AHEAD < count)
+            __builtin_prefetch(frames[i + XS_AHEAD].data);
         lane->f = frames[i];
         if (find_esp(lane)) {
             __builtin_prefetch(&w->sad->by_spi[xs_sad_hash(w->sad, lane->spi)]);

@@ -6,7 +6,7 @@
 #include "sad.h"
 #include "tally.h"
 
-enum { ESP_HEADER = 8, TRAILER = 2, NEXT_IPV4 = 4, DF = 0x4000 };
+enum { ESP_HEADER = 8, TRAILER = 2, NEXT_IPV4 = 4, DF = 0x4000, UDP_LEN = 8 };
 
 struct lane {
     struct xs_frame f; /* data: the inner packet, then the ESP header, then the outer header */
@@ -71,23 +71,20 @@ static uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64_t *seq
 static struct xs_sa *select_sa(struct xs_worker *w, struct xs_frame *f, uint32_t ihl)
 {
     uint8_t *ip = f->data;
-    uint32_t child = 0, owner = 0;
-    struct xs_flow flow;
-    xs_flow_from(&flow, ip, ihl, f->len);
-    int found = xs_spd_lookup(w->spd, &flow, &child, &owner);
-    if (found) {
-        xs_drop(w, f, found == XS_SPD_NEEDS_PORTS ? XS_V_DROP_FRAGMENT : XS_V_DROP_NO_POLICY, NULL);
+    const struct xs_flow_entry *policy = xs_spd_lookup(w->spd, xs_flow_from(ip, ihl, f->len));
+    if (policy->result) {
+        xs_drop(w, f, policy->result == XS_SPD_NEEDS_PORTS ? XS_V_DROP_FRAGMENT : XS_V_DROP_NO_POLICY, NULL);
         return NULL;
     }
-    if (owner != w->conf.index && !(f->flags & XS_FRAME_HANDED)) {
+    if (policy->owner != w->conf.index && !(f->flags & XS_FRAME_HANDED)) {
         restore_l2(f);
-        xs_hand_over(w, f, owner);
+        xs_hand_over(w, f, policy->owner);
         return NULL;
     }
-    struct xs_sa *sa = xs_sad_outbound(w->sad, child);
+    struct xs_sa *sa = xs_sad_outbound(w->sad, policy->child);
     if (!sa) {
         restore_l2(f);
-        xs_hold_for_sa(w, f, child);
+        xs_hold_for_sa(w, f, policy->child);
         return NULL;
     }
     if (__builtin_expect(sa->hop.epoch != xs_fib_epoch(w->fib), 0))
@@ -127,16 +124,15 @@ static void build(struct lane *lane, struct xs_op *op, uint64_t seq)
     op->text_len = f->len + pad + TRAILER;
     op->icv = text + op->text_len;
     if (sa->cipher == XS_AES_GCM) { /* RFC 4106 sec. 3 to 5 */
-        xs_put32(iv, (uint32_t)(seq >> 32));
-        xs_put32(iv + 4, (uint32_t)seq);
+        xs_put64(iv, seq);
         memcpy(lane->nonce, sa->salt, 4);
-        memcpy(lane->nonce + 4, iv, 8);
+        xs_put64(lane->nonce + 4, seq);
         op->iv = lane->nonce;
         op->aad = esp;
         op->aad_len = ESP_HEADER;
         if (sa->esn) {
             xs_put32(lane->aad, sa->spi);
-            memcpy(lane->aad + 4, iv, 8);
+            xs_put64(lane->aad + 4, seq);
             op->aad = lane->aad;
             op->aad_len = 12;
         }
@@ -199,20 +195,21 @@ static void finish(struct xs_worker *w, struct lane *lane)
     struct xs_sa *sa = lane->sa;
     struct xs_frame *f = &lane->f;
     uint8_t *ip = f->data - sa->template_len;
-    memcpy(ip, sa->template, sa->template_len);
-    if (sa->udp)
-        xs_put16(ip + 24, (uint16_t)(f->len + 8));
+    memcpy(ip, sa->template, XS_IP_MIN);
+    if (sa->udp) {
+        memcpy(ip + XS_IP_MIN, sa->template + XS_IP_MIN, UDP_LEN);
+        xs_put16(ip + 24, (uint16_t)(f->len + UDP_LEN));
+    }
     f->data = ip;
     f->len += sa->template_len;
-    if (sa->copy_dscp)
-        ip[1] = lane->tos;
-    else
-        ip[1] = (uint8_t)((ip[1] & 0xfc) | (lane->tos & 3)); /* ECN is copied, RFC 6040 sec. 4.1 */
-    xs_put16(ip + 2, (uint16_t)f->len);
-    xs_put16(ip + 4, lane->df ? 0 : (uint16_t)lane->seq_low);
-    xs_put16(ip + 6, lane->df ? DF : 0);
-    uint16_t checksum = xs_checksum20(ip);
-    memcpy(ip + 10, &checksum, sizeof checksum);
+    uint8_t tos = sa->copy_dscp ? lane->tos : (uint8_t)(sa->dscp << 2 | (lane->tos & 3)); /* ECN: RFC 6040 sec. 4.1 */
+    uint16_t words[4] = {(uint16_t)(0x4500 | tos), (uint16_t)f->len, lane->df ? 0 : (uint16_t)lane->seq_low,
+                         lane->df ? DF : 0};
+    uint32_t sum = sa->template_sum + words[0] + words[1] + words[2] + words[3];
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    xs_put64(ip, (uint64_t)words[0] << 48 | (uint64_t)words[1] << 32 | (uint64_t)words[2] << 16 | words[3]);
+    xs_put16(ip + 10, (uint16_t)~sum);
     xs_hop_emit(w, f, &sa->hop, XS_V_ENCRYPTED, sa);
 }
 
@@ -221,8 +218,11 @@ void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
     uint32_t n = 0;
     uint64_t clock = __rdtsc();
     struct xs_tally tally = {.now_ns = w->now_ns};
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < count; i++) {
+        if (i + XS_AHEAD < count)
+            __builtin_prefetch(frames[i + XS_AHEAD].data);
         n += prepare(w, &frames[i], &lanes[n], &ops[n]);
+    }
     xs_stage_end(w, XS_STAGE_PARSE, &clock);
     for (uint32_t i = 0, end; i < n; i = end) {
         const struct xs_engine *engine = lanes[i].sa->engine;

@@ -1,7 +1,5 @@
-/* Checksums, the flow of a packet, the MSS clamp: what is not done for every packet or does not fit on one line. */
+/* Checksums and the MSS clamp: what is not done for every packet or does not fit on one line. */
 #include "inet.h"
-
-#include <netinet/in.h>
 
 uint16_t xs_checksum(const uint8_t *bytes, uint32_t len)
 {
@@ -13,21 +11,6 @@ uint16_t xs_checksum(const uint8_t *bytes, uint32_t len)
     while (sum >> 16)
         sum = (sum & 0xffff) + (sum >> 16);
     return (uint16_t)~sum;
-}
-
-void xs_flow_from(struct xs_flow *flow, const uint8_t *ip, uint32_t ihl, uint32_t len)
-{
-    memset(flow, 0, sizeof *flow);
-    memcpy(&flow->src, ip + 12, 4);
-    memcpy(&flow->dst, ip + 16, 4);
-    flow->protocol = ip[9];
-    flow->fragment = xs_later_fragment(ip);
-    bool ports = flow->protocol == IPPROTO_TCP || flow->protocol == IPPROTO_UDP || flow->protocol == IPPROTO_SCTP ||
-                 flow->protocol == IPPROTO_DCCP;
-    if (ports && !flow->fragment && len >= ihl + 4) {
-        flow->src_port = xs_get16(ip + ihl);
-        flow->dst_port = xs_get16(ip + ihl + 2);
-    }
 }
 
 void xs_mss_clamp(uint8_t *ip, uint32_t ihl, uint32_t len, uint32_t mtu)

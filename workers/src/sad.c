@@ -8,7 +8,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "spd.h"
+#include "inet.h"
 
 enum { ESP_HEADER = 8, OUTER_TTL = 64, MTU_MIN = 576 };
 
@@ -77,6 +77,8 @@ static void build_template(struct xs_sa *sa, const struct xs_sa_conf *conf)
     ip[9] = sa->udp ? IPPROTO_UDP : IPPROTO_ESP;
     memcpy(ip + 12, conf->local.bytes, 4);
     memcpy(ip + 16, conf->remote.bytes, 4);
+    for (uint32_t at = 8; at < 20; at += 2)
+        sa->template_sum += xs_get16(ip + at); /* TTL, protocol, addresses; the checksum itself is zero */
     sa->template_len = 20;
     if (sa->udp) {
         uint16_t ports[2] = {htons(conf->encap_local), htons(conf->encap_remote)};

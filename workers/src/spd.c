@@ -9,25 +9,9 @@
 #include "internal.h"
 #include "sad.h"
 
-enum { FLOWS = 8192 };
-
-struct row {
+struct xs_policy_row {
     struct xs_match match;
     uint32_t child, owner;
-};
-
-struct flow_entry {
-    struct xs_flow flow;
-    uint32_t epoch, child, owner;
-    int result;
-};
-
-struct xs_spd {
-    uint32_t epoch; /* 0 is never valid */
-    bool uses_ports;
-    struct row *rows;
-    uint32_t count;
-    struct flow_entry flows[FLOWS];
 };
 
 struct xs_spd *xs_spd_new(void)
@@ -47,7 +31,7 @@ void xs_spd_free(struct xs_spd *spd)
 
 int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uint32_t count)
 {
-    struct row *rows = calloc(count ? count : 1, sizeof *rows);
+    struct xs_policy_row *rows = calloc(count ? count : 1, sizeof *rows);
     if (!rows)
         return -ENOMEM;
     struct xs_spd *spd = w->spd;
@@ -57,7 +41,7 @@ int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uin
         const struct xs_selector *s = &policies[i].selector;
         if (s->local.addr.family != 4 || s->remote.addr.family != 4 || s->local.bits > 32 || s->remote.bits > 32)
             continue; /* other families have no packets here: nothing is left open */
-        struct row *row = &rows[kept++];
+        struct xs_policy_row *row = &rows[kept++];
         xs_match_from(&row->match, s, false);
         row->child = policies[i].child;
         row->owner = policies[i].owner;
@@ -70,11 +54,11 @@ int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uin
     return 0;
 }
 
-static void scan(const struct xs_spd *spd, const struct xs_flow *f, struct flow_entry *out)
+void xs_spd_scan(const struct xs_spd *spd, const struct xs_flow *f, struct xs_flow_entry *out)
 {
-    out->result = XS_SPD_NONE;
+    *out = (struct xs_flow_entry){.flow = *f, .epoch = spd->epoch, .result = XS_SPD_NONE};
     for (uint32_t i = 0; i < spd->count; i++) {
-        const struct row *row = &spd->rows[i];
+        const struct xs_policy_row *row = &spd->rows[i];
         bool blind = f->fragment && row->match.ports;
         uint16_t src_port = blind ? row->match.src_lo : f->src_port, dst_port = blind ? row->match.dst_lo : f->dst_port;
         if (!xs_match_packet(&row->match, f->src, f->dst, f->protocol, src_port, dst_port))
@@ -84,27 +68,4 @@ static void scan(const struct xs_spd *spd, const struct xs_flow *f, struct flow_
         out->owner = row->owner;
         return;
     }
-}
-
-static uint32_t hash(const struct xs_flow *f)
-{
-    uint64_t h = ((uint64_t)f->src << 32 | f->dst) * 0x9E3779B97F4A7C15ULL;
-    h ^= ((uint64_t)f->src_port << 24 | (uint64_t)f->dst_port << 8 | f->protocol) * 0xC2B2AE3D27D4EB4FULL;
-    return (uint32_t)(h >> 40) % FLOWS;
-}
-
-int xs_spd_lookup(struct xs_spd *spd, const struct xs_flow *flow, uint32_t *child, uint32_t *owner)
-{
-    struct xs_flow key = *flow;
-    if (!spd->uses_ports)
-        key.src_port = key.dst_port = 0;
-    struct flow_entry *e = &spd->flows[hash(&key)];
-    if (e->epoch != spd->epoch || memcmp(&e->flow, &key, sizeof key) != 0) {
-        scan(spd, &key, e);
-        e->flow = key;
-        e->epoch = spd->epoch;
-    }
-    *child = e->child;
-    *owner = e->owner;
-    return e->result;
 }
