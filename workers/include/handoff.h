@@ -3,8 +3,6 @@
 #ifndef XS_HANDOFF_H
 #define XS_HANDOFF_H
 
-#include <stdint.h>
-
 #include "shared.h"
 
 uint64_t xs_handoff_size(uint32_t workers); /* bytes of the whole region, zeroed memory is empty rings */

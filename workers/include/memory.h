@@ -2,7 +2,7 @@
 #ifndef XS_MEMORY_H
 #define XS_MEMORY_H
 
-#include <stdint.h>
+#include "shared.h"
 
 struct xs_worker;
 

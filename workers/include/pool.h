@@ -3,8 +3,6 @@
 #ifndef XS_POOL_H
 #define XS_POOL_H
 
-#include <stdint.h>
-
 #include "shared.h"
 
 /* Floor for Python: the supervisor makes the region before any worker runs. */
