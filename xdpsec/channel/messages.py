@@ -194,8 +194,9 @@ class Exhausted:
 
 @dataclass(frozen=True, slots=True)
 class SaEngines:
-    """Rows of (spi, outbound, engine name)."""
+    """Answer to the SaQuery that carried `seq`: rows of (spi, outbound, engine name)."""
 
+    seq: int
     rows: tuple[tuple[int, bool, str], ...]
 
 
@@ -264,7 +265,15 @@ class SetFence:
 
 @dataclass(frozen=True, slots=True)
 class SpawnWorker:
-    """Start (or replace) worker `worker`. Answered by Done with control's end of its channel."""
+    """Start (or replace) worker `worker`. Answered by Done with control's end of its channel, then the worker's
+    sockets by port and queue (for XDP_STATISTICS)."""
+
+    worker: int
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerServes:
+    """Worker `worker` has its snapshot: let XDP redirect to its sockets. Answered by Done."""
 
     worker: int
 
@@ -305,7 +314,7 @@ class WorkerDied:
 Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
     | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
-    | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker
+    | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
     | PortAttached | Done | WorkerDied
 )  # fmt: skip
 
@@ -337,6 +346,7 @@ TABLE: dict[int, type] = {
     69: SetNeighbour,
     70: SetFence,
     71: SpawnWorker,
+    72: WorkerServes,
     96: PortAttached,
     97: Done,
     98: WorkerDied,

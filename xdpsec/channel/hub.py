@@ -1,0 +1,148 @@
+"""Channels in asyncio: calls that wait for their answers, words that need none, requests handed to the owner.
+
+An answer is a message with a field `seq` that names the call. Only the words that an end `accepts` may arrive;
+anything else is our own bug and ends the channel. Knows no meaning of any message.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from xdpsec.channel.framing import ChannelClosed, FramingError, Received, Wire, close_all, encode, split
+from xdpsec.channel.messages import Ack, Done, Message, PortAttached, SaEngines
+
+#: A worker acks within a pause, which a burst delays by microseconds; a snapshot of 100,000 SAs takes seconds.
+ACK_SECONDS = 30.0
+#: The supervisor attaches XDP, opens sockets (EBUSY is retried) and starts processes within this time.
+PRIVILEGED_SECONDS = 60.0
+
+Answer = Ack | Done | PortAttached | SaEngines
+
+
+class Refused(Exception):
+    """The other process answered with an error; the text is its sentence."""
+
+
+class Reply(NamedTuple):
+    message: Answer
+    descriptors: tuple[int, ...]
+
+
+class Peer:
+    """The process at the other end of a channel.
+
+    `on_message` gets what is not an answer and owns its descriptors; `on_close` is called once, with the reason.
+    """
+
+    def __init__(
+        self,
+        wire: Wire,
+        accepts: frozenset[type],
+        on_message: Callable[[Received], None],
+        on_close: Callable[[Exception], None],
+    ) -> None:
+        self._wire = wire
+        self._accepts = accepts
+        self._on_message = on_message
+        self._on_close = on_close
+        self._loop = asyncio.get_running_loop()
+        self._calls: dict[int, asyncio.Future[Reply]] = {}
+        self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
+        self.closed = False
+        self._loop.add_reader(wire.fileno(), self._readable)
+
+    # --- words out ---------------------------------------------------------------------------------------------
+
+    def tell(self, message: Message, descriptors: Sequence[int] = ()) -> int:
+        """Queue a message; its number. The descriptors stay the caller's and must live until they are sent."""
+        if self.closed:
+            raise ChannelClosed("the channel is closed")
+        seq = self._wire.number()
+        packets = list(split(encode(message, seq)))
+        for i, packet in enumerate(packets):
+            self._queue.append((packet, descriptors if i == len(packets) - 1 else ()))
+        self._writable()
+        return seq
+
+    async def call(self, message: Message, timeout: float, descriptors: Sequence[int] = ()) -> Reply:
+        """Send and wait for the answer. Refused with the other end's sentence, TimeoutError, ChannelClosed."""
+        return await self.answer(self.post(message, descriptors), timeout)
+
+    def post(self, message: Message, descriptors: Sequence[int] = ()) -> asyncio.Future[Reply]:
+        """Send now, wait later: many calls can be under way at once."""
+        future: asyncio.Future[Reply] = self._loop.create_future()
+        seq = self.tell(message, descriptors)
+        if self.closed:  # the write itself met the end of the channel
+            raise ChannelClosed("the channel is closed")
+        self._calls[seq] = future
+        future.add_done_callback(lambda _: self._calls.pop(seq, None))
+        return future
+
+    async def answer(self, future: asyncio.Future[Reply], timeout: float) -> Reply:
+        reply = await asyncio.wait_for(future, timeout)
+        error = getattr(reply.message, "error", "")
+        if error:
+            close_all(reply.descriptors)
+            raise Refused(error)
+        return reply
+
+    def _writable(self) -> None:
+        try:
+            while self._queue:
+                if not self._wire.send_packet(*self._queue[0]):
+                    self._loop.add_writer(self._wire.fileno(), self._writable)
+                    return
+                self._queue.popleft()
+        except ChannelClosed as error:
+            self._end(error)
+            return
+        self._loop.remove_writer(self._wire.fileno())
+
+    # --- words in ----------------------------------------------------------------------------------------------
+
+    def _readable(self) -> None:
+        try:
+            while not self.closed and (received := self._wire.receive()) is not None:
+                self._dispatch(received)
+        except (ChannelClosed, FramingError) as error:
+            self._end(error)
+
+    def _dispatch(self, received: Received) -> None:
+        message = received.message
+        if type(message) not in self._accepts:
+            close_all(received.descriptors)
+            raise FramingError(f"{type(message).__name__} may not arrive on this channel")
+        if not isinstance(message, Answer):
+            self._on_message(received)
+            return
+        future = self._calls.pop(message.seq, None)
+        if future is None or future.done():  # its caller gave up
+            close_all(received.descriptors)
+            return
+        future.set_result(Reply(message, received.descriptors))
+
+    # --- the end -----------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Close from this side; `on_close` is not called."""
+        if not self.closed:
+            self._shut(ChannelClosed("closed by this end"))
+
+    def _end(self, reason: Exception) -> None:
+        if not self.closed:
+            self._shut(reason)
+            self._on_close(reason)
+
+    def _shut(self, reason: Exception) -> None:
+        self.closed = True
+        self._loop.remove_reader(self._wire.fileno())
+        self._loop.remove_writer(self._wire.fileno())
+        self._wire.close()
+        self._queue.clear()
+        for future in list(self._calls.values()):
+            if not future.done():
+                future.set_exception(reason if isinstance(reason, ChannelClosed) else ChannelClosed(str(reason)))
+        self._calls.clear()
