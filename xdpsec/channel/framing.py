@@ -16,7 +16,7 @@ import select
 import socket
 import types
 import typing
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import msgpack
@@ -148,12 +148,18 @@ class Received(NamedTuple):
     descriptors: tuple[int, ...]
 
 
+def _keep(_: bytes) -> None:
+    """What is read need not be wiped."""
+
+
 class Wire:
     """One end of a channel, non-blocking. Both the worker's pauses and the asyncio hub stand on it."""
 
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
+        #: called with the bytes of every frame once it is read: they may have held keys
+        self.wipe: Callable[[bytes], None] = _keep
         self._joiner = Joiner()
         self._sequence = 0
 
@@ -229,7 +235,10 @@ class Wire:
             if descriptors:
                 raise FramingError("descriptors ride on the last packet of a frame")
             return None
-        return Received(*decode(frame), descriptors)
+        received = Received(*decode(frame), descriptors)
+        self.wipe(packet)
+        self.wipe(frame)
+        return received
 
 
 def _descriptors(rights: list[tuple[int, int, bytes]]) -> tuple[int, ...]:
