@@ -1,0 +1,89 @@
+"""Memory that outlives its users: sa_state kept over a restart, dropped after a reboot; the pool whole."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from xdpsec.daemon import plan, regions
+from xdpsec.workers.native import ffi, lib
+
+BOOT, OTHER_BOOT = b"11111111-aaaa", b"22222222-bbbb"
+MARK = b"what a worker wrote"
+
+
+def write_slot(descriptor: int, slot: int) -> None:
+    os.pwrite(descriptor, MARK, regions.HEADER_SIZE + slot * regions.SLOT_SIZE)
+
+
+def read_slot(descriptor: int, slot: int) -> bytes:
+    return os.pread(descriptor, len(MARK), regions.HEADER_SIZE + slot * regions.SLOT_SIZE)
+
+
+def test_slots_survive_a_restart_and_the_file_grows(tmp_path: Path) -> None:
+    descriptor, slots = regions.open_state(tmp_path / "sa_state", 4, BOOT)
+    assert slots == 4
+    write_slot(descriptor, 3)
+    os.close(descriptor)
+    descriptor, slots = regions.open_state(tmp_path / "sa_state", 16, BOOT)
+    assert (slots, read_slot(descriptor, 3)) == (16, MARK)
+    assert os.fstat(descriptor).st_size == regions.state_size(16)
+    os.close(descriptor)
+    descriptor, slots = regions.open_state(tmp_path / "sa_state", 2, BOOT)
+    assert (slots, read_slot(descriptor, 3)) == (16, MARK)
+    os.close(descriptor)
+
+
+def test_after_a_reboot_nothing_of_the_old_file_is_believed(tmp_path: Path) -> None:
+    descriptor, _ = regions.open_state(tmp_path / "sa_state", 4, BOOT)
+    write_slot(descriptor, 3)
+    os.close(descriptor)
+    descriptor, slots = regions.open_state(tmp_path / "sa_state", 4, OTHER_BOOT)
+    assert (slots, read_slot(descriptor, 3)) == (4, bytes(len(MARK)))
+    os.close(descriptor)
+
+
+@pytest.mark.parametrize("junk", [b"", b"x", os.urandom(4096)])
+def test_a_file_that_is_not_ours_starts_empty(tmp_path: Path, junk: bytes) -> None:
+    path = tmp_path / "sa_state"
+    path.write_bytes(junk)
+    descriptor, _ = regions.open_state(path, 1, BOOT)
+    assert read_slot(descriptor, 0) == bytes(len(MARK))
+    assert os.fstat(descriptor).st_mode & 0o077 == 0 or junk
+    os.close(descriptor)
+
+
+def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "sa_state").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(OSError, match="symbolic link"):
+        regions.open_state(tmp_path / "sa_state", 1, BOOT)
+
+
+def test_the_pool_is_whole_and_the_counters_hold_every_worker(tmp_path: Path) -> None:
+    state, slots = regions.open_state(tmp_path / "sa_state", 1, BOOT)
+    made = regions.make(2, 128, 2048, state, slots)
+    pool = ffi.new("char[]", lib.xs_pool_size(128))
+    ffi.memmove(pool, os.pread(made.pool, lib.xs_pool_size(128), 0), lib.xs_pool_size(128))
+    free = ffi.new("uint32_t *")
+    assert lib.xs_pool_count(pool, 0, free) == 128
+    assert free[0] == 128
+    assert os.fstat(made.umem).st_size == made.umem_size == 128 * 2048
+    assert os.fstat(made.counters).st_size == 2 * ffi.sizeof("struct xs_counters")
+    assert len(made.wake) == 2
+    for descriptor in (made.umem, made.pool, made.state, made.counters, made.handoff, *made.wake):
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("workers", [1, 2, 4])
+def test_the_umem_holds_every_ring_at_once(workers: int) -> None:
+    chunks = plan.chunk_count(workers, queues=4)
+    rings = 4 * (plan.FILL_SIZE + workers * (plan.RX_SIZE + plan.TX_SIZE))
+    assert chunks >= rings + workers * plan.WORKER_CACHE
+    assert chunks % 64 == 0
+
+
+def test_chunks_stay_within_a_page() -> None:
+    assert plan.chunk_size([1500, 1500]) == 2048
+    assert plan.chunk_size([1500, 3000]) == 4096

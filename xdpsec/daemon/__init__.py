@@ -1,0 +1,1 @@
+"""The meeting place: the supervisor (privileged, tiny) and control (wires the rooms)."""

@@ -1,0 +1,99 @@
+"""The memory that outlives processes: UMEM, frame pool, counters and handoff in memfds, sa_state in a tmpfs file.
+
+The supervisor makes them and keeps every descriptor; control and workers map them. Layout: bpf/shared.h; sizes from
+the core. Knows nothing of what stands in a slot.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import mmap
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdpsec.workers import native
+from xdpsec.workers.native import ffi, lib
+
+HEADER_SIZE: int = ffi.sizeof("struct xs_state_header")
+SLOT_SIZE: int = ffi.sizeof("struct xs_sa_slot")
+STATE_MAGIC = 0x7864707365633031  # XS_STATE_MAGIC, "xdpsec01"
+BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+
+
+def state_size(slots: int) -> int:
+    return HEADER_SIZE + slots * SLOT_SIZE
+
+
+@dataclass(frozen=True, slots=True)
+class Regions:
+    """Descriptors and sizes in bytes. `handoff` and `wake` exist with one worker too, unused."""
+
+    umem: int
+    umem_size: int
+    chunk_size: int
+    pool: int
+    state: int
+    state_size: int
+    counters: int
+    handoff: int
+    wake: tuple[int, ...]
+
+
+def memfd(name: str, size: int) -> int:
+    descriptor = os.memfd_create(f"xdpsec-{name}", os.MFD_CLOEXEC)
+    os.ftruncate(descriptor, size)
+    return descriptor
+
+
+def make(workers: int, chunks: int, chunk_size: int, state: int, slots: int) -> Regions:
+    """Every region, the pool formatted. `state` and `slots` as open_state gives them."""
+    pool = memfd("pool", lib.xs_pool_size(chunks))
+    with mmap.mmap(pool, lib.xs_pool_size(chunks)) as memory:
+        view = ffi.from_buffer(memory)
+        native.check(lib.xs_pool_format(view, chunks), "frame pool")
+        ffi.release(view)
+    return Regions(
+        umem=memfd("umem", chunks * chunk_size),
+        umem_size=chunks * chunk_size,
+        chunk_size=chunk_size,
+        pool=pool,
+        state=state,
+        state_size=state_size(slots),
+        counters=memfd("counters", workers * ffi.sizeof("struct xs_counters")),
+        handoff=memfd("handoff", lib.xs_handoff_size(workers)),
+        wake=tuple(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK) for _ in range(workers)),
+    )
+
+
+def boot_id() -> bytes:
+    return BOOT_ID.read_text().strip().encode()
+
+
+def open_state(path: Path, slots: int, boot: bytes) -> tuple[int, int]:
+    """Descriptor of sa_state for this boot and its number of slots: the one that is there when it is of this boot, version and at least this size, else a
+    new one, empty. A file that is too small keeps its slots and grows. A symbolic link is refused."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    header = ffi.new("struct xs_state_header *")
+    raw = os.pread(descriptor, HEADER_SIZE, 0)
+    if len(raw) == HEADER_SIZE:
+        ffi.memmove(header, raw, HEADER_SIZE)
+    same = (header.magic, header.version, header.slot_size) == (STATE_MAGIC, lib.XS_STATE_VERSION, SLOT_SIZE)
+    if not same or ffi.string(header.boot_id) != boot:
+        os.ftruncate(descriptor, 0)
+        header = ffi.new("struct xs_state_header *")
+        header.magic, header.version, header.slot_size = STATE_MAGIC, lib.XS_STATE_VERSION, SLOT_SIZE
+        header.window_bits = lib.XS_WINDOW_DEFAULT
+        header.boot_id = boot
+    header.slots = max(header.slots, slots)
+    os.ftruncate(descriptor, state_size(header.slots))
+    os.pwrite(descriptor, bytes(ffi.buffer(header)), 0)
+    return descriptor, int(header.slots)
+
+
+def make_directory(path: Path, uid: int, gid: int) -> None:
+    """A directory of control's user, closed to others."""
+    with contextlib.suppress(FileExistsError):
+        path.mkdir(mode=0o700, parents=True)
+    os.chown(path, uid, gid)
+    path.chmod(0o700)
