@@ -71,9 +71,12 @@ def boot_id() -> bytes:
 
 
 def open_state(path: Path, slots: int, boot: bytes) -> tuple[int, int]:
-    """Descriptor of sa_state for this boot and its number of slots: the one that is there when it is of this boot, version and at least this size, else a
-    new one, empty. A file that is too small keeps its slots and grows. A symbolic link is refused."""
+    """Descriptor of sa_state for this boot, and its number of slots.
+
+    A file of this boot and version is kept and grows when it is too small; anything else starts empty. Only its
+    owner may read it; a symbolic link is refused (OSError)."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    os.fchmod(descriptor, 0o600)
     header = ffi.new("struct xs_state_header *")
     raw = os.pread(descriptor, HEADER_SIZE, 0)
     if len(raw) == HEADER_SIZE:
