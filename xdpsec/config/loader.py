@@ -1,0 +1,136 @@
+"""A configuration file -> Config, or the one ConfigError that comes first in it. Checks the whole file; opens no
+other: interfaces and key files are looked at by those who use them.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Sequence
+
+from pydantic import ValidationError
+
+from xdpsec.config import values
+from xdpsec.config.checks import refusals
+from xdpsec.config.lines import Path, key_lines, line_of
+from xdpsec.config.refusals import dotted, refusal
+from xdpsec.config.schema import ChildTable, FileTable, GatewayTable, ManualTable, split_endpoint
+from xdpsec.config.suites import SUITES
+from xdpsec.errors import ConfigError
+
+MAX_SIZE = 16 << 20
+
+
+def load(path: str, cores: Sequence[int] | None = None) -> values.Config:
+    """The configuration in the file `path`. `cores` are the machine's, by default those this process may use.
+    ConfigError for everything that can be wrong with it."""
+    try:
+        with open(path, "rb") as file:
+            raw = file.read(MAX_SIZE + 1)
+    except OSError as error:
+        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "name a readable file") from None
+    if len(raw) > MAX_SIZE:
+        raise ConfigError(path, 0, "", "is larger than 16 MiB", "name a configuration file")
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigError(path, line, "", "is not UTF-8", "save the file as UTF-8") from None
+    return parse(text, path, sorted(os.sched_getaffinity(0)) if cores is None else cores)
+
+
+def parse(text: str, file: str, cores: Sequence[int]) -> values.Config:
+    """The configuration in `text`; `file` is what errors call it."""
+    text = text.replace("\r\n", "\n")
+    try:
+        tree = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
+        line = int(found[1] or text.count("\n") + 1) if found else 0
+        what = str(error)[: found.start()] if found else str(error)
+        raise ConfigError(file, line, "", f"is not TOML: {what}", "correct the line") from None
+    except RecursionError:
+        raise ConfigError(file, 0, "", "is not TOML: nested too deeply", "flatten it") from None
+    lines = key_lines(text)
+    try:
+        table = FileTable.model_validate(tree)
+    except ValidationError as errors:
+        raise refusal(file, lines, errors.errors(include_url=False)) from None
+    config = _config(table, file, lines, cores)
+    found_wrong = [(line_of(lines, path), dotted(path), what, fix) for path, what, fix in refusals(config)]
+    if found_wrong:
+        line, key, what, fix = min(found_wrong)
+        raise ConfigError(file, line, key, what, fix)
+    return config
+
+
+def _config(table: FileTable, file: str, lines: dict[Path, int], cores: Sequence[int]) -> values.Config:
+    peers: list[values.Peer] = []
+    index = 0
+    for name, peer in table.peers.items():
+        children = []
+        for child_name, child in peer.children.items():
+            children.append(_child(index, name, child_name, child))
+            index += 1
+        peers.append(values.Peer(name, peer.remote, peer.local or "", tuple(children)))
+    absent = isinstance(table.gateway.workers, list) and sorted(set(table.gateway.workers) - set(cores))
+    if absent:
+        line, have = line_of(lines, ("gateway", "workers")), ", ".join(map(str, cores))
+        raise ConfigError(file, line, "gateway.workers", f"there is no core {absent[0]}", f"choose from {have}")
+    return values.Config(file, _gateway(table.gateway, cores), tuple(peers))
+
+
+def _gateway(table: GatewayTable, cores: Sequence[int]) -> values.Gateway:
+    host, port = split_endpoint(table.metrics)
+    return values.Gateway(
+        outside=tuple(table.outside),
+        inside=tuple(table.inside),
+        cores=worker_cores(table.workers, cores),
+        burst=table.burst,
+        spin_us=table.spin_us,
+        engine=table.engine,
+        xdp=table.xdp,
+        replay_window=table.replay_window,
+        allow_manual_counter_modes=table.allow_manual_counter_modes,
+        user=table.user,
+        run_dir=table.run_dir,
+        state_dir=table.state_dir,
+        metrics_host=host,
+        metrics_port=port,
+    )
+
+
+def worker_cores(workers: int | list[int] | str, cores: Sequence[int]) -> tuple[int, ...]:
+    """The core of each worker. The first core is control's for as long as there are others; more workers than cores
+    share them in turn."""
+    if isinstance(workers, list):
+        return tuple(workers)
+    turn = [*cores[1:], cores[0]]
+    count = max(1, len(cores) - 1) if isinstance(workers, str) else workers
+    return tuple(turn[worker % len(turn)] for worker in range(min(count, 32)))
+
+
+def _child(index: int, peer: str, name: str, table: ChildTable) -> values.Child:
+    return values.Child(
+        index=index,
+        peer=peer,
+        name=name,
+        local=tuple(dict.fromkeys(table.local)),
+        remote=tuple(dict.fromkeys(table.remote)),
+        protocol=int(table.protocol),
+        local_ports=(table.local_ports[0], table.local_ports[1]),
+        remote_ports=(table.remote_ports[0], table.remote_ports[1]),
+        manual=_manual(table.manual),
+    )
+
+
+def _manual(table: ManualTable) -> values.Manual:
+    return values.Manual(
+        spi_in=table.spi_in,
+        spi_out=table.spi_out,
+        suite=SUITES[table.esp],
+        key_file=table.key_file,
+        esn=table.esn,
+        encap=(table.encap[0], table.encap[1]) if table.encap else None,
+    )

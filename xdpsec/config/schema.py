@@ -1,0 +1,190 @@
+"""What a configuration file may say: one pydantic model per table, every key with its type, range and default.
+
+Shapes only; what two places of the file must not say together is in checks.py. Docstrings become the reference.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+
+from xdpsec.config.suites import SUITES
+from xdpsec.numbers import PORT_MAX, SPI_MAX, SPI_MIN, WITH_PORTS, IpProtocol
+
+MAX_PORTS = 8  # XS_MAX_PORTS of bpf/shared.h
+MAX_WORKERS = 32  # XS_MAX_WORKERS
+MAX_WINDOW = 4096  # XS_WINDOW_DEFAULT: what a slot of sa_state has room for
+MAX_SELECTORS = 16  # XS_SELECTORS_MAX: rows of one SA
+
+
+def _address(text: str) -> str:
+    try:
+        address = ipaddress.IPv4Address(text)
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 address; write one like 203.0.113.7") from None
+    if address.is_multicast or address.is_unspecified or address.is_reserved or address.is_loopback:
+        raise ValueError(f"{text!r} cannot be a gateway's outer address; write the unicast address ESP goes to")
+    return str(address)
+
+
+def _prefix(text: str) -> str:
+    try:
+        return str(ipaddress.IPv4Network(text))
+    except ValueError:
+        pass
+    try:
+        fixed = ipaddress.IPv4Network(text, strict=False)
+    except ValueError:
+        raise ValueError(f"{text!r} is no IPv4 prefix; write one like 10.1.0.0/16") from None
+    raise ValueError(f"{text!r} has bits set beyond its length; write {fixed}")
+
+
+def _absolute(text: str) -> str:
+    if not text.startswith("/") or "\0" in text:
+        raise ValueError(f"{text!r} is not an absolute path; begin it with /")
+    return text
+
+
+def _suite(text: str) -> str:
+    if text not in SUITES:
+        raise ValueError(f"unknown suite {text!r}; choose one of {', '.join(SUITES)}")
+    return text
+
+
+Interface = Annotated[str, StringConstraints(pattern=r"^[^\s/:]{1,15}$")]
+Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
+Address = Annotated[str, AfterValidator(_address)]
+Prefix = Annotated[str, AfterValidator(_prefix)]
+FilePath = Annotated[str, AfterValidator(_absolute)]
+Spi = Annotated[int, Field(ge=SPI_MIN, le=SPI_MAX)]
+Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
+UdpPort = Annotated[int, Field(ge=1, le=PORT_MAX)]
+Core = Annotated[int, Field(ge=0, le=4095)]
+Interfaces = Annotated[list[Interface], Field(min_length=1, max_length=MAX_PORTS)]
+
+
+class _Table(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class GatewayTable(_Table):
+    """[gateway]: the two sides and the machine. `workers` is a count, a list of cores, or "auto"."""
+
+    outside: Interfaces
+    inside: Interfaces
+    workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | list[Core] | Literal["auto"] = "auto"
+    burst: Annotated[int, Field(ge=1, le=256)] = 64
+    spin_us: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    engine: Literal["auto", "ipsec-mb", "openssl"] = "auto"
+    xdp: Literal["auto", "native", "generic"] = "auto"
+    replay_window: Annotated[int, Field(ge=64, le=MAX_WINDOW, multiple_of=64)] = MAX_WINDOW
+    allow_manual_counter_modes: bool = False
+    user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "xdpsec"
+    run_dir: FilePath = "/run/xdpsec"
+    state_dir: FilePath = "/var/lib/xdpsec"
+    metrics: str = "127.0.0.1:9310"
+
+    @field_validator("workers", mode="before")
+    @classmethod
+    def _workers(cls, value: Any) -> Any:
+        """One sentence for the three forms, where a union would complain three times."""
+        if value == "auto":
+            return value
+        if type(value) is int and 1 <= value <= MAX_WORKERS:
+            return value
+        if type(value) is list and 1 <= len(value) <= MAX_WORKERS and all(type(core) is int for core in value):
+            return value
+        raise ValueError(f'not a number of workers; write 1 to {MAX_WORKERS}, a list of as many cores, or "auto"')
+
+    @field_validator("metrics")
+    @classmethod
+    def _metrics(cls, text: str) -> str:
+        split_endpoint(text)
+        return text
+
+
+class ManualTable(_Table):
+    """`manual`: two SPIs, a suite and the file of keys. `encap` is [local port, remote port] of RFC 3948."""
+
+    spi_in: Spi
+    spi_out: Spi
+    esp: Annotated[str, AfterValidator(_suite)] = "aes256-sha256"
+    key_file: FilePath
+    esn: bool = True
+    encap: Annotated[list[UdpPort], Field(min_length=2, max_length=2)] | None = None
+
+
+class ChildTable(_Table):
+    """[peers.NAME.children.NAME]: what is protected between which prefixes."""
+
+    local: Annotated[list[Prefix], Field(min_length=1)]
+    remote: Annotated[list[Prefix], Field(min_length=1)]
+    protocol: int | str = 0
+    local_ports: list[Port] = [0, PORT_MAX]
+    remote_ports: list[Port] = [0, PORT_MAX]
+    manual: ManualTable
+
+    @field_validator("protocol", mode="before")
+    @classmethod
+    def _protocol(cls, value: Any) -> int:
+        names = {protocol.name.lower(): int(protocol) for protocol in IpProtocol}
+        if value == "any":
+            return 0
+        if isinstance(value, str) and value in names:
+            return names[value]
+        if type(value) is int and 0 <= value <= 255:
+            return value
+        raise ValueError(f'no protocol; write a number from 0 to 255, "any", or one of {", ".join(names)}')
+
+    @field_validator("local_ports", "remote_ports", mode="before")
+    @classmethod
+    def _ports(cls, value: Any) -> Any:
+        return [value, value] if type(value) is int else value
+
+    @field_validator("local_ports", "remote_ports")
+    @classmethod
+    def _range(cls, value: list[int]) -> list[int]:
+        if len(value) != 2 or value[0] > value[1]:
+            raise ValueError("no range of ports; write one port or [lowest, highest]")
+        return value
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        ported = [self.local_ports, self.remote_ports] != [[0, PORT_MAX]] * 2
+        if ported and self.protocol not in WITH_PORTS:
+            raise ValueError('ports without a protocol that has them; add protocol = "tcp" or "udp"')
+        if len(self.local) * len(self.remote) > MAX_SELECTORS:
+            raise ValueError(f"more than {MAX_SELECTORS} pairs of prefixes; split the child in two")
+        return self
+
+
+class PeerTable(_Table):
+    """[peers.NAME]: the other gateway. `local` is our outer address, if the route to it should not choose."""
+
+    remote: Address
+    local: Address | None = None
+    children: Annotated[dict[Name, ChildTable], Field(min_length=1)]
+
+
+class FileTable(_Table):
+    """The whole file."""
+
+    gateway: GatewayTable
+    peers: Annotated[dict[Name, PeerTable], Field(min_length=1)]
+
+
+def split_endpoint(text: str) -> tuple[str, int]:
+    """Address and port of "127.0.0.1:9310" or "[::1]:9310". ValueError says how to write it."""
+    host, _, port = text.rpartition(":")
+    bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
+    try:
+        address = ipaddress.ip_address(bare)
+        if not port.isascii() or not port.isdigit() or not 1 <= int(port) <= PORT_MAX:
+            raise ValueError
+        if (address.version == 6) != (bare != host):
+            raise ValueError
+    except ValueError:
+        raise ValueError(f"{text!r} is no address and port; write one like 127.0.0.1:9310") from None
+    return bare, int(port)

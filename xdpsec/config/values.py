@@ -1,0 +1,90 @@
+"""The configuration after every check, as frozen values: nothing left to default, to parse or to doubt.
+
+Prefixes and addresses are text in canonical form. No keys stand here, only the names of their files.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from xdpsec.config.suites import Suite
+
+ANY_PORT = (0, 65535)
+
+
+@dataclass(frozen=True, slots=True)
+class Gateway:
+    """`cores[w]` is the core of worker w. `spin_us` microseconds, `replay_window` packets. `engine` "auto",
+    "ipsec-mb" or "openssl"; `xdp` "auto", "native" or "generic"; `user` the account of control and workers."""
+
+    outside: tuple[str, ...]
+    inside: tuple[str, ...]
+    cores: tuple[int, ...]
+    burst: int
+    spin_us: int
+    engine: str
+    xdp: str
+    replay_window: int
+    allow_manual_counter_modes: bool
+    user: str
+    run_dir: str
+    state_dir: str
+    metrics_host: str
+    metrics_port: int
+
+    @property
+    def workers(self) -> int:
+        return len(self.cores)
+
+
+@dataclass(frozen=True, slots=True)
+class Manual:
+    """Two SAs with given keys. `encap` is (local, remote) UDP port or None (RFC 3948)."""
+
+    spi_in: int
+    spi_out: int
+    suite: Suite
+    key_file: str
+    esn: bool
+    encap: tuple[int, int] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """What one pair of SAs protects. `index` counts children over all peers in the order of the file; `protocol` 0
+    and ports (0, 65535) mean any."""
+
+    index: int
+    peer: str
+    name: str
+    local: tuple[str, ...]
+    remote: tuple[str, ...]
+    protocol: int
+    local_ports: tuple[int, int]
+    remote_ports: tuple[int, int]
+    manual: Manual
+
+    @property
+    def label(self) -> str:
+        return f"{self.peer}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class Peer:
+    """`remote` is the peer's outer address; `local` ours, empty = the one that the route to the peer takes."""
+
+    name: str
+    remote: str
+    local: str
+    children: tuple[Child, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    file: str
+    gateway: Gateway
+    peers: tuple[Peer, ...]
+
+    @property
+    def children(self) -> tuple[Child, ...]:
+        return tuple(child for peer in self.peers for child in peer.children)
