@@ -97,13 +97,29 @@ static __always_inline int outside(struct xdp_md *ctx, const struct view *v, uin
     return leave(port, XS_DOOR_PASS_FOREIGN, XDP_PASS);
 }
 
+static __always_inline uint32_t mix(uint32_t h)
+{
+    h = (h ^ h >> 16) * 2246822507U;
+    h = (h ^ h >> 13) * 3266489909U;
+    return h ^ h >> 16;
+}
+
+/* By addresses alone, so that fragments stay with their flow. Each step mixes fully: hosts of one subnet differ in a
+ * few bits only. */
 static __always_inline uint32_t flow_hash(const struct view *v)
 {
-    uint32_t s, d;
-    __builtin_memcpy(&s, v->src + 12, 4);
-    __builtin_memcpy(&d, v->dst + 12, 4);
-    uint32_t h = (s * 2654435761U) ^ (d * 2246822519U);
-    return (h ^ h >> 15) * 2654435761U >> 8;
+    uint32_t h = 0, word;
+#pragma unroll
+    for (int i = 0; i < 16; i += 4) {
+        __builtin_memcpy(&word, v->src + i, 4);
+        h = mix(h ^ word);
+    }
+#pragma unroll
+    for (int i = 0; i < 16; i += 4) {
+        __builtin_memcpy(&word, v->dst + i, 4);
+        h = mix(h ^ word);
+    }
+    return h;
 }
 
 static __always_inline int inside(struct xdp_md *ctx, const struct view *v, uint32_t port)
@@ -118,6 +134,7 @@ static __always_inline int inside(struct xdp_md *ctx, const struct view *v, uint
     if (count == 0 || count > XS_MAX_WORKERS)
         return leave(port, XS_DOOR_DROP_NO_WORKER, XDP_DROP);
     uint32_t pick = count > 1 ? flow_hash(v) % count : 0;
+    asm volatile("" : "+r"(pick)); /* else the compiler drops the mask below, which the verifier wants to see */
     return to_worker(ctx, port, remote->workers[pick & (XS_MAX_WORKERS - 1)], XS_DOOR_INSIDE_TO_WORKER);
 }
 

@@ -7,30 +7,11 @@ with their own. Errors a person can act on are xdpsec.errors.LocalError or OSErr
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Protocol
 
 from xdpsec.channel.messages import NextHop, Route
-
-
-@dataclass(frozen=True, slots=True)
-class Link:
-    """An interface as the kernel has it. `queues` receive queues; own addresses as text, empty = none."""
-
-    ifindex: int
-    mac: bytes
-    mtu: int
-    queues: int
-    addr4: str = ""
-    addr6: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class PortSockets:
-    """`own[queue][worker]`: AF_XDP descriptors. own[queue][0] has the queue's fill and completion rings."""
-
-    own: tuple[tuple[int, ...], ...]
-    bind: str  # "zero-copy" or "copy"
+from xdpsec.net.values import Link as Link
+from xdpsec.net.values import PortSockets as PortSockets
 
 
 class Links(Protocol):

@@ -1,0 +1,50 @@
+"""What several rooms' tests share: a network namespace of their own, gone with its last user."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+CLONE_NEWNET = 0x40000000
+LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def _check(result: int) -> None:
+    if result != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))
+
+
+def sh(command: str) -> str:
+    """Run one command line in the namespace of the test; its output."""
+    return subprocess.run(command.split(), check=True, capture_output=True, text=True, timeout=30).stdout
+
+
+@pytest.fixture
+def namespace() -> Iterator[None]:
+    """This thread, and what it starts, in a fresh namespace with loopback up."""
+    home = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+    _check(LIBC.unshare(CLONE_NEWNET))
+    try:
+        sh("ip link set lo up")
+        yield
+    finally:
+        _check(LIBC.setns(home, CLONE_NEWNET))
+        os.close(home)
+
+
+@pytest.fixture
+def veths(namespace: None) -> tuple[str, str]:
+    """Two veth pairs, out0-out1 and in0-in1, all up, two queues each; the names of the gateway's ends."""
+    for name in ("out", "in"):
+        many = "numrxqueues 2 numtxqueues 2"
+        sh(f"ip link add {name}0 {many} type veth peer name {name}1 {many}")
+        for end in "01":
+            Path(f"/proc/sys/net/ipv6/conf/{name}{end}/disable_ipv6").write_text("1")
+            sh(f"ip link set {name}{end} up")
+    return "out0", "in0"

@@ -1,0 +1,35 @@
+"""Plain values that the room net hands out. Knows no socket and no kernel call."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An interface as the kernel has it. `queues` receive queues; own addresses as text, empty = none."""
+
+    ifindex: int
+    mac: bytes
+    mtu: int
+    queues: int
+    addr4: str = ""
+    addr6: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PortSockets:
+    """`own[queue][worker]`: AF_XDP descriptors. own[queue][0] has the queue's fill and completion rings."""
+
+    own: tuple[tuple[int, ...], ...]
+    bind: str  # "zero-copy" or "copy"
+
+
+@dataclass(frozen=True, slots=True)
+class Rings:
+    """Entries of each ring of a socket, powers of two; fill and completion exist once per queue."""
+
+    rx: int = 2048
+    tx: int = 2048
+    fill: int = 4096
+    completion: int = 4096
