@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import ctypes
 import os
-import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from shell import sh
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -18,11 +18,6 @@ def _check(result: int) -> None:
     if result != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))
-
-
-def sh(command: str) -> str:
-    """Run one command line in the namespace of the test; its output."""
-    return subprocess.run(command.split(), check=True, capture_output=True, text=True, timeout=30).stdout
 
 
 @pytest.fixture

@@ -1,0 +1,181 @@
+"""The fence in front of a forwarding kernel: what crosses without it must not cross with it.
+
+Host (left), gateway (this namespace), far (right): the gateway forwards in the clear, as one whose processes all died.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import itertools
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from shell import sh
+
+from xdpsec.errors import LocalError
+from xdpsec.net.fence import Box, Fence, missing
+
+LOCAL, REMOTE = "10.1.0.0/16", "10.2.0.0/16"
+HOST, HOST_GATE, FAR_GATE, FAR = "10.1.0.2", "10.1.0.1", "10.9.0.1", "10.2.0.2"
+PEER = "10.9.0.2"
+
+
+def box(*nets: str) -> Box:
+    return tuple(ipaddress.ip_network(net) for net in nets)
+
+
+@pytest.fixture
+def hosts(namespace: None) -> Iterator[tuple[str, str]]:
+    """A host with 10.1.0.2 on `in`, a peer with 10.9.0.2 and 10.2.0.2 behind `out`; forwarding on, rp_filter off."""
+    names = [f"xs-{os.getpid()}-{side}" for side in ("host", "far")]
+    host, far = names
+    Path("/proc/sys/net/ipv4/ip_forward").write_text("1")
+    Path("/proc/sys/net/ipv4/conf/all/rp_filter").write_text("0")
+    try:
+        for name, gate in zip(names, ("in", "out"), strict=True):
+            sh(f"ip netns add {name}")
+            sh(f"ip link add {gate} type veth peer name eth netns {name}")
+            sh(f"ip -n {name} link set lo up")
+            sh(f"ip -n {name} link set eth up")
+            sh(f"ip link set {gate} up")
+            Path(f"/proc/sys/net/ipv4/conf/{gate}/rp_filter").write_text("0")
+        sh(f"ip addr add {HOST_GATE}/16 dev in")
+        sh(f"ip addr add {FAR_GATE}/24 dev out")
+        sh(f"ip -n {host} addr add {HOST}/16 dev eth")
+        sh(f"ip -n {host} route add default via {HOST_GATE}")
+        sh(f"ip -n {far} addr add {PEER}/24 dev eth")
+        sh(f"ip -n {far} addr add {FAR}/32 dev lo")
+        sh(f"ip -n {far} route add 10.1.0.0/16 via {FAR_GATE}")
+        sh(f"ip route add 10.2.0.0/16 via {PEER}")
+        yield host, far
+    finally:
+        for name in names:
+            subprocess.run(["ip", "netns", "del", name], check=False, capture_output=True)
+
+
+def ping(target: str, inside: str = "", source: str = "") -> tuple[bool, str]:
+    """Does one echo come back? And what ping said."""
+    words = ["ip", "netns", "exec", inside] if inside else []
+    words += ["ping", "-n", "-c1", "-W1", *(["-I", source] if source else []), target]
+    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    return done.returncode == 0, done.stdout
+
+
+def received(name: str) -> int:
+    """ICMP echo requests that reached a namespace's stack."""
+    text = sh(f"ip netns exec {name} nstat -asz IcmpInEchos")
+    return int(text.split("IcmpInEchos")[1].split()[0])
+
+
+def test_control_run_then_fence_then_open(hosts: tuple[str, str]) -> None:
+    host, far = hosts
+    fence = Fence()
+    ways = [(FAR, host, ""), (HOST, far, FAR), (FAR, "", HOST_GATE), (HOST_GATE, far, FAR)]
+    assert [ping(*way)[0] for way in ways] == [True] * 4, "the control run must show traffic in the clear"
+    assert not fence.stands()
+    fence.protect([(LOCAL, REMOTE)], [PEER])
+    assert fence.stands()
+    before = received(host), received(far)
+    assert [ping(*way)[0] for way in ways] == [False] * 4
+    assert (received(host), received(far)) == before
+    assert ping(PEER)[0], "the peer's outer address is spared"
+    assert ping(HOST)[0], "the gateway still reaches its own side"
+    fence.open()
+    fence.open()
+    assert [ping(*way)[0] for way in ways] == [True] * 4
+
+
+def test_sender_is_told(hosts: tuple[str, str]) -> None:
+    Fence().protect([(LOCAL, REMOTE)], [PEER])
+    assert "Destination Net Unreachable" in ping(FAR, hosts[0])[1]
+
+
+def test_source_of_no_child_cannot_cross_either(hosts: tuple[str, str]) -> None:
+    sh(f"ip -n {hosts[0]} addr add 10.77.0.2/32 dev lo")
+    sh("ip route add 10.77.0.0/16 via 10.1.0.2")
+    sh(f"ip -n {hosts[1]} route add 10.77.0.0/16 via {FAR_GATE}")
+    assert ping(FAR, hosts[0], "10.77.0.2")[0]
+    Fence().protect([(LOCAL, REMOTE)], [PEER])
+    assert not ping(FAR, hosts[0], "10.77.0.2")[0]
+
+
+def test_our_own_tun_is_the_way_through(hosts: tuple[str, str]) -> None:
+    host, far = hosts
+    Fence().protect([(LOCAL, REMOTE)], [PEER])
+    assert not ping(FAR, host)[0]
+    sh("ip link set out down")
+    sh("ip link set out name xdpsec0")
+    sh("ip link set xdpsec0 up")
+    sh(f"ip route add 10.2.0.0/16 via {PEER}")
+    assert ping(FAR, host)[0]
+    assert ping(HOST, far, FAR)[0]
+
+
+def test_a_child_that_is_gone_stays_closed(hosts: tuple[str, str]) -> None:
+    fence = Fence()
+    fence.protect([(LOCAL, REMOTE)], [PEER])
+    fence.protect([("10.5.0.0/16", "10.6.0.0/16")], [PEER])
+    assert not ping(FAR, hosts[0])[0]
+
+
+def test_wide_child_spares_the_machine(hosts: tuple[str, str]) -> None:
+    host, far = hosts
+    Fence().protect([("10.1.0.0/16", "0.0.0.0/0")], [PEER])
+    assert not ping(FAR, host)[0]
+    assert not ping(HOST, far, FAR)[0]
+    assert ping(HOST)[0]
+    assert ping(PEER)[0]
+    assert ping(HOST_GATE, host)[0]
+
+
+def test_again_and_overlapping(namespace: None) -> None:
+    """nft refuses overlapping elements: nested and crossing pairs come as what is missing."""
+    fence = Fence()
+    for pairs in (
+        [("10.1.0.0/16", "10.2.0.0/16")],
+        [("10.1.0.0/16", "10.2.0.0/16")],
+        [("10.1.7.0/24", "10.2.0.0/16"), ("10.1.0.1/32", "10.2.3.4/32")],
+        [("10.0.0.0/8", "10.2.7.0/24"), ("10.0.0.0/8", "10.0.0.0/8")],
+        [("fd01::/64", "fd02::/64"), ("fd00::/8", "fd02::/48"), ("::/0", "::/0"), ("0.0.0.0/0", "0.0.0.0/0")],
+        [("10.1.0.0/16", "0.0.0.0/0")],
+    ):
+        fence.protect(pairs, [PEER, "fd09::2"])
+        fence.protect(pairs, [PEER, "fd09::2"])
+
+
+def test_refused_whole_when_one_pair_is_wrong(namespace: None) -> None:
+    fence = Fence()
+    with pytest.raises(LocalError, match="one address family"):
+        fence.protect([("10.1.0.0/16", "10.2.0.0/16"), ("10.1.0.0/16", "fd02::/64")], [])
+    assert not fence.stands()
+
+
+def test_nft_is_not_there(namespace: None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(LocalError, match="install the package nftables"):
+        Fence().protect([("10.1.0.0/16", "10.2.0.0/16")], [])
+
+
+def test_missing_against_counting() -> None:
+    """By brute force over an eight-address world: exactly what was not covered, and each address pair once."""
+    chance = random.Random(4301)
+    world = [ipaddress.ip_address(f"10.0.0.{n}") for n in range(8)]
+
+    def net() -> str:
+        bits = chance.randint(29, 32)
+        return str(ipaddress.ip_network(f"10.0.0.{chance.randrange(8)}/{bits}", strict=False))
+
+    def covers(one: Box, point: tuple[ipaddress.IPv4Address, ...]) -> bool:
+        return all(address in part for address, part in zip(point, one, strict=True))
+
+    for _ in range(200):
+        have = missing([box(net(), net()) for _ in range(3)], [])
+        wanted = [box(net(), net()) for _ in range(3)]
+        new = missing(wanted, have)
+        for point in itertools.product(world, world):
+            times = sum(covers(one, point) for one in [*have, *new])
+            assert times == any(covers(one, point) for one in [*have, *wanted])

@@ -1,0 +1,197 @@
+"""The nft table that keeps protected prefixes closed whatever dies: one transaction, kept by the kernel.
+
+Sets only gain elements, so that a child which a new configuration dropped stays closed until `open`. Inbound pairs:
+RFC 4301 sec. 5.2. Knows no SA and no process; our own tun is the one way through.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import json
+import subprocess
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from xdpsec.errors import LocalError
+
+TABLE = "inet xdpsec"
+TUN = "xdpsec0"
+SECONDS = 30
+
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+#: One element of a set: (local, remote), (remote,) or (peer,), all of one family.
+Box = tuple[Network, ...]
+
+#: What a wide child (0.0.0.0/0, ::/0) must leave alone, else it cuts off the machine itself.
+SPARED_BY_WIDE = {
+    "4": ("ip daddr { 169.254.0.0/16, 224.0.0.0/4, 255.255.255.255 }", "ip saddr 169.254.0.0/16"),
+    "6": ("ip6 daddr { fe80::/10, ff00::/8 }", "ip6 saddr fe80::/10"),
+}
+
+
+class Fence:
+    """The table of this network namespace. Every call is one transaction; LocalError says what to mend."""
+
+    def protect(self, pairs: Sequence[tuple[str, str]], spare: Sequence[str]) -> None:
+        """Close (local, remote) prefixes, and keep closed what was. `spare`: the peers' outer addresses. Raises before
+        anything changed when nft refuses."""
+        wanted: dict[str, list[Box]] = {}
+        for local, remote in pairs:
+            box = _pair(local, remote)
+            family, wide = str(box[0].version), "wide" if min(net.prefixlen for net in box) == 0 else ""
+            wanted.setdefault(f"{wide}pairs{family}", []).append(box)
+            wanted.setdefault(f"{wide}remote{family}", []).append(box[1:])
+        for address in spare:
+            net = ipaddress.ip_network(address)
+            wanted.setdefault(f"spare{net.version}", []).append((net,))
+        present = _elements()
+        lines = _frame()
+        for name, boxes in wanted.items():
+            new = missing(boxes, present.get(name, []))
+            if new:
+                lines.append(f"add element {TABLE} {name} {{ {', '.join(map(_text, new))} }}")
+        _nft(["-f", "-"], "\n".join(lines) + "\n")
+
+    def open(self) -> None:
+        """Remove the fence. Nothing to do is no error."""
+        _nft(["-f", "-"], f"add table {TABLE}\ndelete table {TABLE}\n")
+
+    def stands(self) -> bool:
+        """Is there a fence in this namespace?"""
+        return _listing() is not None
+
+
+# --- sets --------------------------------------------------------------------------------------------------------
+
+
+def missing(wanted: Iterable[Box], present: Iterable[Box]) -> list[Box]:
+    """What `wanted` covers and `present` does not, as boxes that overlap neither: nft refuses overlapping elements."""
+    have, new = list(present), []
+    for box in wanted:
+        parts = [box]
+        for other in have:
+            parts = [piece for part in parts for piece in _subtract(part, other)]
+        new += parts
+        have += parts
+    return new
+
+
+def _subtract(box: Box, other: Box) -> list[Box]:
+    """`box` without `other`. Prefixes nest or are apart, so that each dimension is cut at most once."""
+    if not all(mine.overlaps(theirs) for mine, theirs in zip(box, other, strict=True)):
+        return [box]
+    pieces: list[Box] = []
+    rest = box
+    for i, (mine, theirs) in enumerate(zip(box, other, strict=True)):
+        if theirs.prefixlen > mine.prefixlen:
+            pieces += [(*rest[:i], outer, *rest[i + 1 :]) for outer in _outside(mine, theirs)]
+            rest = (*rest[:i], theirs, *rest[i + 1 :])
+    return pieces
+
+
+def _outside(net: Network, hole: Network) -> list[Network]:
+    return list(net.address_exclude(hole))  # type: ignore[arg-type]
+
+
+def _pair(local: str, remote: str) -> Box:
+    box = (ipaddress.ip_network(local), ipaddress.ip_network(remote))
+    if box[0].version != box[1].version:
+        raise LocalError(f"the fence cannot pair {local} with {remote}: use one address family on both sides")
+    return box
+
+
+def _text(box: Box) -> str:
+    return " . ".join(str(net) if net.prefixlen < net.max_prefixlen else str(net.network_address) for net in box)
+
+
+def _elements() -> dict[str, list[Box]]:
+    """Set name -> elements as the kernel has them."""
+    found: dict[str, list[Box]] = {}
+    for item in _listing() or ():
+        if "set" in item:
+            elements = item["set"].get("elem", [])
+            found[item["set"]["name"]] = [box for element in elements for box in _boxes(element)]
+    return found
+
+
+def _boxes(element: Any) -> list[Box]:
+    """nft joins neighbours of a plain interval set into ranges: one element may be several prefixes."""
+    parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
+    boxes: list[Box] = [()]
+    for part in parts:
+        boxes = [(*box, net) for box in boxes for net in _networks(part)]
+    return boxes
+
+
+def _networks(part: Any) -> list[Network]:
+    if isinstance(part, str):
+        return [ipaddress.ip_network(part)]
+    if "prefix" in part:
+        return [ipaddress.ip_network(f"{part['prefix']['addr']}/{part['prefix']['len']}")]
+    first, last = map(ipaddress.ip_address, part["range"])
+    return list(ipaddress.summarize_address_range(first, last))
+
+
+# --- chains ------------------------------------------------------------------------------------------------------
+
+
+def _frame() -> list[str]:
+    """Table, sets and chains; rules are written anew, elements stay."""
+    lines = [f"add table {TABLE}"]
+    for family, ip in (("4", "ip"), ("6", "ip6")):
+        for wide in ("", "wide"):
+            lines.append(f"add set {TABLE} {wide}pairs{family} {{ typeof {ip} saddr . {ip} daddr; flags interval; }}")
+            lines.append(f"add set {TABLE} {wide}remote{family} {{ typeof {ip} daddr; flags interval; }}")
+        lines.append(f"add set {TABLE} spare{family} {{ typeof {ip} daddr; flags interval; }}")
+    for hook in ("forward", "input", "output"):
+        lines.append(f"add chain {TABLE} {hook} {{ type filter hook {hook} priority -300; policy accept; }}")
+        lines.append(f"flush chain {TABLE} {hook}")
+        lines += [f"add rule {TABLE} {hook} {rule}" for rule in _rules(hook)]
+    return lines
+
+
+def _rules(hook: str) -> list[str]:
+    """Peers first, then narrow children without exception, then wide ones with theirs."""
+    families = (("4", "ip", "icmp type net-unreachable"), ("6", "ip6", "icmpv6 type no-route"))
+    rules = [f"{ip} {side} @spare{family} accept" for family, ip, _ in families for side in ("daddr", "saddr")]
+    for wide in ("", "wide"):
+        for family, ip, answer in families:
+            if wide:
+                rules += [f"{match} accept" for match in SPARED_BY_WIDE[family]]
+            inbound = f'iifname != "{TUN}" {ip} daddr . {ip} saddr @{wide}pairs{family} counter drop'
+            outbound = f'oifname != "{TUN}" {ip} saddr . {ip} daddr @{wide}pairs{family} counter drop'
+            if hook == "forward":
+                rules.append(inbound)
+                # any source: who is in no child has no business there either
+                rules.append(f'oifname != "{TUN}" {ip} daddr @{wide}remote{family} counter reject with {answer}')
+            elif not wide:  # a wide child spares the gateway's own addresses: all that input and output see
+                rules.append(inbound if hook == "input" else outbound)
+    return rules
+
+
+# --- nft -----------------------------------------------------------------------------------------------------------
+
+
+def _listing() -> list[dict[str, Any]] | None:
+    """The table as nft tells it, None when there is none."""
+    tables = json.loads(_nft(["-j", "list", "tables"]))["nftables"]
+    if not any(row.get("table", {}).get("name") == "xdpsec" and row["table"]["family"] == "inet" for row in tables):
+        return None
+    rows: list[dict[str, Any]] = json.loads(_nft(["-j", "list", "table", *TABLE.split()]))["nftables"]
+    return rows
+
+
+def _nft(arguments: list[str], script: str = "") -> str:
+    try:
+        done = subprocess.run(
+            ["nft", *arguments], input=script, capture_output=True, text=True, timeout=SECONDS, check=False
+        )
+    except FileNotFoundError:
+        raise LocalError("the fence needs nft, which is not installed; install the package nftables") from None
+    except subprocess.TimeoutExpired:
+        raise LocalError(f"nft did not answer within {SECONDS} s; the fence was not changed") from None
+    if done.returncode:
+        words = done.stderr.strip().splitlines()
+        why = words[0] if words else f"exit {done.returncode}"
+        raise LocalError(f"nft refused the fence: {why}; it needs root and a kernel with nf_tables (inet family)")
+    return done.stdout
