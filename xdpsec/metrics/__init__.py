@@ -1,0 +1,1 @@
+"""Counters in shared memory -> values, and values -> Prometheus families at scrape time. Knows no process."""

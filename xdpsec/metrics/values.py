@@ -1,0 +1,211 @@
+"""A gateway seen from outside, as frozen values: what control knows of it (View), what shared memory counts, and the
+Source that gives both. The operator socket and the metrics collector read nothing else.
+
+Times are CLOCK_MONOTONIC. No key stands here. Layout of what is counted: bpf/shared.h.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+#: States of a worker: it waits for its snapshot, it takes frames, it is gone and will be replaced.
+STARTING, SERVING, DOWN = "starting", "serving", "down"
+
+# --- what control knows --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Port:
+    """An attached interface: `mode` "native" or "generic", `bind` "zero-copy" or "copy", MTU in bytes."""
+
+    index: int
+    interface: str
+    outside: bool
+    mode: str
+    bind: str
+    queues: int
+    ifindex: int
+    mac: bytes
+    mtu: int
+
+    @property
+    def side(self) -> str:
+        return "outside" if self.outside else "inside"
+
+
+@dataclass(frozen=True, slots=True)
+class WorkerView:
+    """One worker. `core` -1 = not pinned; `pid` 0 while it is down; `restarts` since control started."""
+
+    index: int
+    core: int
+    pid: int
+    state: str
+    restarts: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildView:
+    """A configured child; `owner` is the worker that has both its SAs."""
+
+    index: int
+    peer: str
+    name: str
+    local: tuple[str, ...]
+    remote: tuple[str, ...]
+    owner: int
+
+    @property
+    def label(self) -> str:
+        return f"{self.peer}/{self.name}"
+
+
+@dataclass(frozen=True, slots=True)
+class SaView:
+    """One SA. `child` is the index of its child, `slot` its place in sa_state, `engine` the one that serves it (empty
+    until the worker said so), addresses are outer ones, `encap` (local, remote) UDP ports or (0, 0). `error` is
+    empty, or one sentence that says why the SA does not carry packets."""
+
+    child: int
+    label: str
+    peer: str
+    outbound: bool
+    spi: int
+    worker: int
+    slot: int
+    suite: str
+    engine: str
+    esn: bool
+    replay_window: int
+    local: str
+    remote: str
+    encap: tuple[int, int]
+    error: str = ""
+
+    @property
+    def direction(self) -> str:
+        return "out" if self.outbound else "in"
+
+
+@dataclass(frozen=True, slots=True)
+class MetricsView:
+    """Where Prometheus asks; port 0 = nowhere. `error`: empty, or one sentence that says why nobody listens."""
+
+    address: str
+    port: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """The gateway now. `version` of xdpsec; `started` in seconds of CLOCK_MONOTONIC."""
+
+    version: str
+    config_file: str
+    started: float
+    ports: tuple[Port, ...]
+    workers: tuple[WorkerView, ...]
+    children: tuple[ChildView, ...]
+    sas: tuple[SaView, ...]
+    metrics: MetricsView
+
+    @property
+    def state(self) -> str:
+        """ "starting" before every worker served once, "degraded" when one is down or an SA carries nothing."""
+        if any(sa.error for sa in self.sas) or any(worker.state == DOWN for worker in self.workers):
+            return "degraded"
+        if all(worker.state == SERVING for worker in self.workers):
+            return "serving"
+        return "degraded" if any(worker.restarts for worker in self.workers) else "starting"
+
+    def up(self, child: ChildView) -> bool:
+        """Whether both SAs of `child` carry packets."""
+        serving = {worker.index for worker in self.workers if worker.state == SERVING}
+        sas = [sa for sa in self.sas if sa.child == child.index]
+        directions = {sa.outbound for sa in sas if not sa.error and sa.worker in serving}
+        return directions == {False, True}
+
+
+# --- what shared memory counts -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Counters:
+    """One worker's struct xs_counters, field by field; verdicts by number, ports by index, stages in order."""
+
+    verdicts: tuple[int, ...]
+    batches: tuple[int, ...]
+    batch_packets: int
+    rx_packets: tuple[int, ...]
+    rx_bytes: tuple[int, ...]
+    tx_packets: tuple[int, ...]
+    tx_bytes: tuple[int, ...]
+    tx_completed: tuple[int, ...]
+    generated: tuple[int, ...]
+    cycles: tuple[int, ...]
+    handoff_sent: int
+    handoff_received: int
+    held: int
+    ring_rx_fill: int
+    ring_fill_missing: int
+    pool_free: int
+    wakeups: int
+    idle_ns: int
+    started_ns: int
+    heartbeat_ns: int
+
+
+@dataclass(frozen=True, slots=True)
+class Slot:
+    """What the counters of a struct xs_sa_slot say; drops by verdict number, bytes of inner packets."""
+
+    next_seq: int
+    granted: int
+    floor: int
+    top: int
+    packets: int
+    bytes: int
+    last_seen_ns: int
+    drops: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SocketCounts:
+    """XDP_STATISTICS of one AF_XDP socket, by the kernel's names."""
+
+    worker: int
+    port: int
+    queue: int
+    counts: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PoolUse:
+    """Chunks of the UMEM by their owner."""
+
+    chunks: int
+    free: int
+    kernel: int
+    workers: tuple[int, ...]
+
+
+class Source(Protocol):
+    """Everything that can be shown, as it is at the moment of the call. None of the calls blocks or fails."""
+
+    def view(self) -> View: ...
+
+    def counters(self) -> tuple[Counters, ...]:
+        """One per worker."""
+
+    def slot(self, slot: int) -> Slot:
+        """One SA's numbers."""
+
+    def door(self) -> tuple[tuple[int, ...], ...]:
+        """[port][verdict] in frames, summed over CPUs."""
+
+    def sockets(self) -> tuple[SocketCounts, ...]:
+        """One per AF_XDP socket that is known."""
+
+    def pool(self) -> PoolUse: ...
