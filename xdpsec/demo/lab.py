@@ -1,23 +1,37 @@
 """Network namespaces, veth pairs and processes in them, all removed again whatever happens.
 
-Everything made here carries the lab's random prefix `xs-<hex>`; nothing outside the lab is touched, and processes
-are stopped by the handle that started them. Knows nothing of IPsec.
+Everything made here carries the lab's random name `xs-<hex>`, and removal goes by that name alone: what an interrupted
+call left half made is found too, and nothing outside the lab is touched. Knows nothing of IPsec.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
+import re
 import secrets
+import select
+import shutil
 import signal
 import subprocess
-import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Any, Self
 
 #: A process that was told to end gets this long before it is killed: a gateway writes its state in well under a second.
 STOP_SECONDS = 10.0
+#: More than one round only when something started a process while the lab was being removed.
+ROUNDS = 3
+#: Ctrl-C, kill and a closed terminal.
+ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+NAMES = re.compile(r"xs-[0-9a-f]{6}")
+NAMESPACES = Path("/run/netns")
+#: tmpfs: the sa_state files of the gateways live below it, as /run/xdpsec does on a server
+ROOT = Path("/run")
+
+Process = subprocess.Popen[bytes]
 
 
 class LabError(Exception):
@@ -26,9 +40,14 @@ class LabError(Exception):
 
 def run(argv: Sequence[str], *, timeout: float = 30.0, check: bool = True, text_input: str | None = None) -> str:
     """Run a command to its end and return its standard output."""
-    done = subprocess.run(
-        list(argv), capture_output=True, text=True, timeout=timeout, input=text_input, check=False
-    )
+    try:
+        done = subprocess.run(
+            list(argv), capture_output=True, text=True, timeout=timeout, input=text_input, check=False
+        )
+    except FileNotFoundError:
+        raise LabError(f"{argv[0]} is not installed") from None
+    except subprocess.TimeoutExpired:
+        raise LabError(f"{' '.join(argv)}: not done after {timeout:.0f} s") from None
     if check and done.returncode != 0:
         words = (done.stderr or done.stdout).strip().splitlines()
         raise LabError(f"{' '.join(argv)}: {words[-1] if words else f'exit {done.returncode}'}")
@@ -39,23 +58,26 @@ class Lab:
     """Owns namespaces and the processes in them; use it as a context manager."""
 
     def __init__(self) -> None:
-        self.name = f"xs-{secrets.token_hex(2)}"
-        self._namespaces: list[str] = []
-        self._processes: list[subprocess.Popen[bytes]] = []
-        # tmpfs: the sa_state files of the gateways live below it, as /run/xdpsec does on a server
-        self.directory = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir="/run"))
+        self.name = f"xs-{secrets.token_hex(3)}"
+        self.directory = ROOT / self.name
+        self._processes: list[Process] = []
+        self._kept = False
+        self.directory.mkdir()
+        # others may pass through, for a gateway's user has its state below; the key files are closed by their own mode
+        self.directory.chmod(0o711)
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.close()
 
     def namespace(self, role: str) -> str:
         """Make a namespace and return its name."""
         name = f"{self.name}-{role}"
         run(["ip", "netns", "add", name])
-        self._namespaces.append(name)
         for setting in ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"):
             self.inside(name, "sysctl", "-qw", setting)
         self.ip(name, "link", "set", "lo", "up")
@@ -72,32 +94,24 @@ class Lab:
         """A veth pair between (namespace, interface) and (namespace, interface), both ends up."""
         count = str(queues)
         many = ["numrxqueues", count, "numtxqueues", count]
-        run(
-            ["ip", "-n", left[0], "link", "add", left[1], *many, "type", "veth"]
-            + ["peer", "name", right[1], "netns", right[0], *many]
-        )
+        peer = ["peer", "name", right[1], "netns", right[0], *many]
+        self.ip(left[0], "link", "add", left[1], *many, "type", "veth", *peer)
         for namespace, interface in (left, right):
             # a veth sender leaves checksums to hardware that is not there; the worker would seal them unfilled
             self.inside(namespace, "ethtool", "-K", interface, "tx", "off")
             self.ip(namespace, "link", "set", interface, "up")
 
-    def start(self, namespace: str, argv: Sequence[str], log: Path | None = None, **more: object) -> subprocess.Popen[bytes]:
+    def start(self, namespace: str, argv: Sequence[str], log: Path | None = None, **more: Any) -> Process:
         """Start a process inside a namespace, in a session of its own so that Ctrl-C reaches it by us alone."""
         sink: IO[bytes] | int = log.open("ab") if log else subprocess.DEVNULL
-        process = subprocess.Popen(
-            ["ip", "netns", "exec", namespace, *argv],
-            stdin=subprocess.DEVNULL,
-            stdout=sink,
-            stderr=subprocess.STDOUT if log else subprocess.DEVNULL,
-            start_new_session=True,
-            **more,  # type: ignore[call-overload]
-        )
+        settings: dict[str, Any] = {"stdin": subprocess.DEVNULL, "stdout": sink, "stderr": sink, **more}
+        process = subprocess.Popen(["ip", "netns", "exec", namespace, *argv], start_new_session=True, **settings)
+        self._processes.append(process)
         if not isinstance(sink, int):
             sink.close()
-        self._processes.append(process)
         return process
 
-    def stop(self, process: subprocess.Popen[bytes]) -> int:
+    def stop(self, process: Process) -> int:
         """End a process politely, then firmly; return its status."""
         if process.poll() is None:
             process.send_signal(signal.SIGTERM)
@@ -108,7 +122,7 @@ class Lab:
         return process.wait()
 
     @contextlib.contextmanager
-    def running(self, namespace: str, argv: Sequence[str], log: Path | None = None) -> Iterator[subprocess.Popen[bytes]]:
+    def running(self, namespace: str, argv: Sequence[str], log: Path | None = None) -> Iterator[Process]:
         process = self.start(namespace, argv, log)
         try:
             yield process
@@ -116,17 +130,74 @@ class Lab:
             self.stop(process)
 
     def leave_running(self) -> None:
-        """Forget what was made, so that it stays; `remove` takes it away later by its name."""
-        self._processes.clear()
-        self._namespaces.clear()
+        """Keep what was made; `remove` takes it away later by its name."""
+        self._kept = True
 
     def close(self) -> None:
-        """Remove everything, in reverse order; safe to call twice."""
-        for process in reversed(self._processes):
-            with contextlib.suppress(Exception):
-                self.stop(process)
-        self._processes.clear()
-        for name in reversed(self._namespaces):
-            with contextlib.suppress(Exception):
-                run(["ip", "netns", "del", name])
-        self._namespaces.clear()
+        """Remove everything; safe to call twice."""
+        if self._kept:
+            return
+        with _undisturbed():
+            remove(self.name)
+            for process in self._processes:
+                process.wait()
+            self._processes.clear()
+
+
+def remove(name: str) -> bool:
+    """Remove the lab of that name: processes, namespaces, directory. False when there is none."""
+    if not NAMES.fullmatch(name):
+        raise LabError(f"{name!r} is no name of a lab; they look like xs-0a1b2c")
+    namespaces = sorted(path.name for path in NAMESPACES.glob(f"{name}-*"))
+    directory = ROOT / name
+    found = bool(namespaces) or directory.exists()
+    for _ in range(ROUNDS):
+        pids = [pid for namespace in namespaces for pid in _pids(namespace)]
+        if not pids:
+            break
+        _end(pids)
+    for namespace in namespaces:
+        run(["ip", "netns", "del", namespace])
+    shutil.rmtree(directory, ignore_errors=True)
+    return found
+
+
+def _pids(namespace: str) -> list[int]:
+    # an interrupted `ip netns add` may leave a name without a namespace behind it
+    return [int(word) for word in run(["ip", "netns", "pids", namespace], check=False).split()]
+
+
+def _end(pids: Sequence[int]) -> None:
+    """End processes, those first that lead a session: they are what `start` started, and end their children."""
+    opened: dict[int, int] = {}
+    leaders: set[int] = set()
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            opened[pid] = os.pidfd_open(pid)
+            if os.getsid(pid) == pid:
+                leaders.add(pid)
+    _signal([opened[pid] for pid in leaders], signal.SIGTERM)
+    _signal(list(opened.values()), signal.SIGKILL)
+    for descriptor in opened.values():
+        os.close(descriptor)
+
+
+def _signal(descriptors: Sequence[int], number: signal.Signals) -> None:
+    """Send, then wait until all are gone, STOP_SECONDS at most."""
+    for descriptor in descriptors:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, number)
+    until = time.monotonic() + STOP_SECONDS
+    for descriptor in descriptors:
+        select.select([descriptor], [], [], max(0.0, until - time.monotonic()))
+
+
+@contextlib.contextmanager
+def _undisturbed() -> Iterator[None]:
+    """Without Ctrl-C and its like: removal takes a second or two, and half of it helps nobody."""
+    before = {number: signal.signal(number, signal.SIG_IGN) for number in ENDINGS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
