@@ -1,4 +1,4 @@
-"""What a worker is told at birth: one record, JSON in its argument list; descriptors are inherited.
+"""What control and a worker are told at birth: one record, JSON in the argument list; descriptors are inherited.
 
 Not a message: it is read once, before there is a channel. Keys never stand here, since arguments are public.
 Knows no socket and no C.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -83,3 +84,41 @@ class WorkerStart:
 
 def _port(record: dict[str, Any]) -> PortStart:
     return PortStart(**{**record, "queues": tuple(QueueStart(**queue) for queue in record["queues"])})
+
+
+@dataclass(frozen=True, slots=True)
+class ControlStart:
+    """Everything control needs before it speaks. Sizes in bytes. `config_fd` holds the configuration as the supervisor
+    read it, `config_file` is what errors call it, `cores` the machine's as the supervisor parsed it; `maps` are the
+    door's (name -> descriptor, door.CONTROL_MAPS); `operator_fd` listens; `parent` is the process whose death ends
+    control."""
+
+    uid: int
+    gid: int
+    parent: int
+    boot_id: str
+    channel_fd: int
+    config_fd: int
+    config_file: str
+    cores: tuple[int, ...]
+    state_fd: int
+    state_size: int
+    counters_fd: int
+    pool_fd: int
+    pool_size: int
+    maps: Mapping[str, int]
+    operator_fd: int
+
+    def to_json(self) -> str:
+        return json.dumps(dataclasses.asdict(self), separators=(",", ":"))
+
+    @classmethod
+    def from_json(cls, text: str) -> ControlStart:
+        """Raises TypeError, KeyError or ValueError on anything but a whole record: our own bug."""
+        record = json.loads(text)
+        return cls(**{**record, "cores": tuple(record["cores"])})
+
+    def descriptors(self) -> tuple[int, ...]:
+        """Every descriptor that control inherits."""
+        fixed = (self.channel_fd, self.config_fd, self.state_fd, self.counters_fd, self.pool_fd, self.operator_fd)
+        return (*fixed, *self.maps.values())

@@ -9,9 +9,11 @@ from __future__ import annotations
 import contextlib
 import mmap
 import os
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
+from xdpsec.net.values import Rings
 from xdpsec.workers import native
 from xdpsec.workers.native import ffi, lib
 
@@ -19,6 +21,21 @@ HEADER_SIZE: int = ffi.sizeof("struct xs_state_header")
 SLOT_SIZE: int = ffi.sizeof("struct xs_sa_slot")
 STATE_MAGIC = 0x7864707365633031  # XS_STATE_MAGIC, "xdpsec01"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
+#: Chunks that a worker may keep at hand (XS_CACHE_MAX of the core).
+WORKER_CACHE = 2048
+#: With 256 bytes of headroom and 64 of tailroom, this MTU still fits a chunk of 2 KiB.
+SMALL_CHUNK_MTU = 1700
+
+
+def chunk_size(mtus: Iterable[int]) -> int:
+    """Bytes of a UMEM chunk: 2 or 4 KiB (a chunk above a page is refused by the kernel)."""
+    return 2048 if max(mtus, default=0) <= SMALL_CHUNK_MTU else 4096
+
+
+def chunk_count(workers: int, queues: int, rings: Rings) -> int:
+    """Chunks of the UMEM: every ring of every queue full at once, and every worker's cache. A multiple of 64."""
+    count = queues * (rings.fill + workers * (rings.rx + rings.tx)) + workers * WORKER_CACHE
+    return (count + 63) // 64 * 64
 
 
 def state_size(slots: int) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from xdpsec.daemon import plan, regions
+from xdpsec.daemon import regions
+from xdpsec.net.values import Rings
 from xdpsec.workers.native import ffi, lib
 
 BOOT, OTHER_BOOT = b"11111111-aaaa", b"22222222-bbbb"
@@ -78,12 +79,12 @@ def test_the_pool_is_whole_and_the_counters_hold_every_worker(tmp_path: Path) ->
 
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_umem_holds_every_ring_at_once(workers: int) -> None:
-    chunks = plan.chunk_count(workers, queues=4)
-    rings = 4 * (plan.FILL_SIZE + workers * (plan.RX_SIZE + plan.TX_SIZE))
-    assert chunks >= rings + workers * plan.WORKER_CACHE
+    rings = Rings(rx=1024, tx=512, fill=2048, completion=2048)
+    assert regions.chunk_count(workers, 4, rings) >= 4 * (2048 + workers * (1024 + 512)) + workers * 2048
+    chunks = regions.chunk_count(workers, 3, Rings(rx=1, tx=1, fill=1, completion=1))
     assert chunks % 64 == 0
 
 
 def test_chunks_stay_within_a_page() -> None:
-    assert plan.chunk_size([1500, 1500]) == 2048
-    assert plan.chunk_size([1500, 3000]) == 4096
+    assert regions.chunk_size([1500, 1500]) == 2048
+    assert regions.chunk_size([1500, 3000]) == 4096
