@@ -19,22 +19,24 @@ struct memory_port {
     struct fifo in, out;
 };
 
-static bool push(struct fifo *q, const struct xs_frame *f)
+static uint32_t push(struct fifo *q, const struct xs_frame *frames, uint32_t count)
 {
-    if (q->count == SLOTS)
-        return false;
-    q->frames[(q->head + q->count++) % SLOTS] = *f;
-    return true;
+    uint32_t room = SLOTS - q->count;
+    count = count < room ? count : room;
+    for (uint32_t i = 0; i < count; i++)
+        q->frames[(q->head + q->count + i) % SLOTS] = frames[i];
+    q->count += count;
+    return count;
 }
 
-static bool pop(struct fifo *q, struct xs_frame *f)
+static uint32_t pop(struct fifo *q, struct xs_frame *frames, uint32_t max)
 {
-    if (!q->count)
-        return false;
-    *f = q->frames[q->head];
-    q->head = (q->head + 1) % SLOTS;
-    q->count--;
-    return true;
+    uint32_t count = q->count < max ? q->count : max;
+    for (uint32_t i = 0; i < count; i++)
+        frames[i] = q->frames[(q->head + i) % SLOTS];
+    q->head = (q->head + count) % SLOTS;
+    q->count -= count;
+    return count;
 }
 
 static struct memory_port *memory_of(struct xs_worker *w, uint8_t port)
@@ -53,7 +55,7 @@ int xs_memory_put(struct xs_worker *w, uint8_t port, const uint8_t *bytes, uint3
         return -ENOMEM;
     f.data = xs_chunk_base(w, f.chunk) + HEADROOM;
     memcpy(f.data, bytes, len);
-    push(&m->in, &f);
+    push(&m->in, &f, 1);
     return 0;
 }
 
@@ -61,31 +63,35 @@ uint32_t xs_memory_take(struct xs_worker *w, uint8_t port, uint8_t *bytes, uint3
 {
     struct memory_port *m = memory_of(w, port);
     struct xs_frame f;
-    if (!m || !pop(&m->out, &f))
+    if (!m || !pop(&m->out, &f, 1))
         return 0;
     memcpy(bytes, f.data, f.len < size ? f.len : size);
     xs_chunk_give(w, f.chunk);
     return f.len;
 }
 
+uint32_t xs_memory_offer(struct xs_worker *w, uint8_t port, const struct xs_frame *frames, uint32_t count)
+{
+    struct memory_port *m = memory_of(w, port);
+    return m ? push(&m->in, frames, count) : 0;
+}
+
+uint32_t xs_memory_collect(struct xs_worker *w, uint8_t port, struct xs_frame *frames, uint32_t max)
+{
+    struct memory_port *m = memory_of(w, port);
+    return m ? pop(&m->out, frames, max) : 0;
+}
+
 static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames, uint32_t max)
 {
-    struct memory_port *m = port->impl;
-    uint32_t count = 0;
     (void)w, (void)queue;
-    while (count < max && pop(&m->in, &frames[count]))
-        count++;
-    return count;
+    return pop(&((struct memory_port *)port->impl)->in, frames, max);
 }
 
 static uint32_t send_frames(struct xs_worker *w, struct xs_port *port, const struct xs_frame *frames, uint32_t count)
 {
-    struct memory_port *m = port->impl;
-    uint32_t sent = 0;
     (void)w;
-    while (sent < count && push(&m->out, &frames[sent]))
-        sent++;
-    return sent;
+    return push(&((struct memory_port *)port->impl)->out, frames, count);
 }
 
 static void flush(struct xs_worker *w, struct xs_port *port)
