@@ -58,7 +58,7 @@ struct {
 
 struct {
     __uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
-    __uint(max_entries, XS_DOOR_COUNT * XS_MAX_PORTS);
+    __uint(max_entries, XS_DOOR_COUNT *XS_MAX_PORTS);
     __type(key, uint32_t);
     __type(value, uint64_t);
 } verdicts SEC(".maps");

@@ -27,13 +27,13 @@ struct vlan_tag {
 
 struct view {
     void *at, *end;
-    uint8_t *mac;         /* destination */
-    uint8_t src[16];      /* IPv4 as ::ffff:a.b.c.d */
+    uint8_t *mac;    /* destination */
+    uint8_t src[16]; /* IPv4 as ::ffff:a.b.c.d */
     uint8_t dst[16];
-    uint8_t protocol;     /* upper layer */
-    bool ip;              /* an IP packet */
-    bool fragment;        /* any fragment, the first included */
-    bool later_fragment;  /* no upper layer header in it */
+    uint8_t protocol;    /* upper layer */
+    bool ip;             /* an IP packet */
+    bool fragment;       /* any fragment, the first included */
+    bool later_fragment; /* no upper layer header in it */
 };
 
 static __always_inline void map_v4(uint8_t *out, __be32 addr)

@@ -150,13 +150,13 @@ struct xs_counters {
     uint64_t rx_bytes[XS_MAX_PORTS];
     uint64_t tx_packets[XS_MAX_PORTS]; /* descriptors submitted to the kernel */
     uint64_t tx_bytes[XS_MAX_PORTS];
-    uint64_t tx_completed[XS_MAX_PORTS];  /* completions reaped by this worker, whoever sent them */
-    uint64_t generated[XS_MAX_PORTS];     /* frames sent that nobody received: ICMP errors */
-    uint64_t cycles[XS_STAGE_COUNT];      /* TSC cycles spent per stage */
+    uint64_t tx_completed[XS_MAX_PORTS]; /* completions reaped by this worker, whoever sent them */
+    uint64_t generated[XS_MAX_PORTS];    /* frames sent that nobody received: ICMP errors */
+    uint64_t cycles[XS_STAGE_COUNT];     /* TSC cycles spent per stage */
     uint64_t handoff_sent;
     uint64_t handoff_received;
-    uint64_t held;         /* gauge: frames held for a neighbour or an SA */
-    uint64_t ring_rx_fill; /* gauge: descriptors found in receive rings at the last burst */
+    uint64_t held;              /* gauge: frames held for a neighbour or an SA */
+    uint64_t ring_rx_fill;      /* gauge: descriptors found in receive rings at the last burst */
     uint64_t ring_fill_missing; /* gauge: frames short in the fill rings */
     uint64_t pool_free;         /* gauge: free frames seen in the pool */
     uint64_t wakeups;           /* times the worker slept and was woken */

@@ -32,9 +32,11 @@ struct shared shared_new(uint32_t workers)
     s.counters = shared_region(workers * sizeof *s.counters);
     s.handoff = workers > 1 ? shared_region(xs_handoff_size(workers)) : NULL;
     MUST(xs_pool_format(s.pool, CHUNKS) == 0);
-    *(struct xs_state_header *)s.state = (struct xs_state_header){
-        .magic = XS_STATE_MAGIC, .version = XS_STATE_VERSION, .slots = SLOTS, .slot_size = sizeof(struct xs_sa_slot),
-        .window_bits = XS_WINDOW_DEFAULT};
+    *(struct xs_state_header *)s.state = (struct xs_state_header){.magic = XS_STATE_MAGIC,
+                                                                  .version = XS_STATE_VERSION,
+                                                                  .slots = SLOTS,
+                                                                  .slot_size = sizeof(struct xs_sa_slot),
+                                                                  .window_bits = XS_WINDOW_DEFAULT};
     return s;
 }
 
@@ -58,12 +60,24 @@ static void add_port(struct rig *rig, uint8_t index, const char *own, const char
 
 static void add_sa(struct rig *rig, const struct shared *s, uint32_t index)
 {
-    struct xs_selector selector = {.local = {addr("10.1.0.0"), 16}, .remote = {addr("10.2.0.0"), 16},
-                                   .local_port_hi = 65535, .remote_port_hi = 65535};
-    struct xs_sa_conf c = {.spi = SPI, .direction = rig->decrypt ? XS_INBOUND : XS_OUTBOUND, .engine = XS_ENGINE_AUTO,
-                           .cipher = XS_AES_GCM, .key_len = KEY + SALT, .icv_len = ICV, .esn = 1, .copy_dscp = 1,
-                           .slot = index, .replay_window = XS_WINDOW_DEFAULT, .path_mtu = PATH_MTU,
-                           .local = addr("10.9.0.1"), .remote = addr("10.9.0.2"), .selectors = &selector,
+    struct xs_selector selector = {.local = {addr("10.1.0.0"), 16},
+                                   .remote = {addr("10.2.0.0"), 16},
+                                   .local_port_hi = 65535,
+                                   .remote_port_hi = 65535};
+    struct xs_sa_conf c = {.spi = SPI,
+                           .direction = rig->decrypt ? XS_INBOUND : XS_OUTBOUND,
+                           .engine = XS_ENGINE_AUTO,
+                           .cipher = XS_AES_GCM,
+                           .key_len = KEY + SALT,
+                           .icv_len = ICV,
+                           .esn = 1,
+                           .copy_dscp = 1,
+                           .slot = index,
+                           .replay_window = XS_WINDOW_DEFAULT,
+                           .path_mtu = PATH_MTU,
+                           .local = addr("10.9.0.1"),
+                           .remote = addr("10.9.0.2"),
+                           .selectors = &selector,
                            .selector_count = 1};
     memcpy(c.key, SECRET, sizeof SECRET);
     rig->slot = (struct xs_sa_slot *)((uint8_t *)s->state + sizeof(struct xs_state_header)) + index;
@@ -154,10 +168,17 @@ static void make_item(struct rig *rig, struct item *item, uint32_t number, uint8
 
 void rig_open(struct rig *rig, const struct shared *s, uint32_t index, bool decrypt, uint32_t size)
 {
-    struct xs_worker_conf conf = {.index = index, .workers = s->workers, .umem = s->umem, .chunk_size = CHUNK,
-                                  .umem_size = (uint64_t)CHUNKS * CHUNK, .pool = s->pool, .state = s->state,
-                                  .state_size = s->state_size, .counters = &s->counters[index],
-                                  .handoff = s->handoff, .burst = BURST};
+    struct xs_worker_conf conf = {.index = index,
+                                  .workers = s->workers,
+                                  .umem = s->umem,
+                                  .chunk_size = CHUNK,
+                                  .umem_size = (uint64_t)CHUNKS * CHUNK,
+                                  .pool = s->pool,
+                                  .state = s->state,
+                                  .state_size = s->state_size,
+                                  .counters = &s->counters[index],
+                                  .handoff = s->handoff,
+                                  .burst = BURST};
     memset(rig, 0, sizeof *rig);
     rig->decrypt = decrypt;
     rig->size = size;

@@ -1,4 +1,4 @@
-/* What Python tells C: plain values, copied on the way in. Addresses in network order, everything else in host order. */
+/* What Python tells C: plain values, copied on the way in. Addresses in network order, the rest in host order. */
 #ifndef XS_CONF_H
 #define XS_CONF_H
 
@@ -39,15 +39,15 @@ struct xs_sa_conf {
     uint8_t iv_key[16]; /* random per SA and process: CBC IV = AES(iv_key, sequence number) */
     uint8_t icv_len;
     uint8_t esn;
-    uint8_t df;           /* enum xs_df */
-    uint8_t copy_dscp;    /* 1: inner to outer; 0: dscp is used */
+    uint8_t df;        /* enum xs_df */
+    uint8_t copy_dscp; /* 1: inner to outer; 0: dscp is used */
     uint8_t dscp;
-    uint32_t child;       /* index of the child the SA belongs to */
-    uint32_t slot;        /* in sa_state */
-    uint32_t replay_window; /* packets; 0 = no replay check (never by default) */
-    uint32_t path_mtu;      /* outer, bytes */
-    struct xs_addr local, remote; /* outer addresses */
-    uint16_t encap_local, encap_remote; /* UDP ports, 0 = none */
+    uint32_t child;                      /* index of the child the SA belongs to */
+    uint32_t slot;                       /* in sa_state */
+    uint32_t replay_window;              /* packets; 0 = no replay check (never by default) */
+    uint32_t path_mtu;                   /* outer, bytes */
+    struct xs_addr local, remote;        /* outer addresses */
+    uint16_t encap_local, encap_remote;  /* UDP ports, 0 = none */
     const struct xs_selector *selectors; /* inbound: inner packets must match one */
     uint32_t selector_count;
 };
@@ -100,13 +100,13 @@ struct xs_worker_conf {
     void *umem;
     uint64_t umem_size;
     uint32_t chunk_size;
-    void *pool;     /* see pool.h */
-    void *state;    /* struct xs_state_header */
+    void *pool;  /* see pool.h */
+    void *state; /* struct xs_state_header */
     uint64_t state_size;
-    void *counters; /* this worker's struct xs_counters */
+    void *counters;      /* this worker's struct xs_counters */
     void *handoff;       /* see handoff.h; NULL with one worker */
     const int *wake_fds; /* one eventfd per worker: a handoff wakes its target; NULL with one worker */
-    uint32_t burst; /* frames per receive burst, 64 by default, 256 at most */
+    uint32_t burst;      /* frames per receive burst, 64 by default, 256 at most */
     uint32_t spin_us;
 };
 
@@ -114,9 +114,9 @@ struct xs_worker_conf {
 enum xs_event_kind { XS_EVENT_NONE, XS_EVENT_GRANT_WANTED, XS_EVENT_RESOLVE, XS_EVENT_ACQUIRE, XS_EVENT_EXHAUSTED };
 struct xs_event {
     uint32_t kind;
-    uint32_t slot;  /* GRANT_WANTED, EXHAUSTED */
-    uint32_t child; /* ACQUIRE, GRANT_WANTED, EXHAUSTED */
-    uint32_t port;  /* RESOLVE */
+    uint32_t slot;       /* GRANT_WANTED, EXHAUSTED */
+    uint32_t child;      /* ACQUIRE, GRANT_WANTED, EXHAUSTED */
+    uint32_t port;       /* RESOLVE */
     struct xs_addr addr; /* RESOLVE */
 };
 

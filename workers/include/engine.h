@@ -13,8 +13,8 @@ struct xs_key; /* an engine's own key schedule for one SA and direction; aligned
 
 struct xs_op {
     struct xs_key *key;
-    uint8_t *aad; /* AEAD: SPI, sequence number (ESN: 12 bytes). Else: first authenticated byte (ESP header) */
-    uint8_t *iv;  /* GCM: 12-byte nonce, salt first. CBC: 16 bytes. Readable, not changed */
+    uint8_t *aad;  /* AEAD: SPI, sequence number (ESN: 12 bytes). Else: first authenticated byte (ESP header) */
+    uint8_t *iv;   /* GCM: 12-byte nonce, salt first. CBC: 16 bytes. Readable, not changed */
     uint8_t *text; /* plaintext or ciphertext, transformed in place */
     uint8_t *icv;  /* written when sealing; compared in constant time when opening */
     uint32_t text_len;

@@ -13,9 +13,9 @@ struct xs_worker;
 /* How to reach one destination; valid while its epoch is the table's. */
 struct xs_hop {
     uint32_t epoch;
-    uint32_t addr;   /* the next hop itself, network order */
-    bool routed;     /* a route exists */
-    bool resolved;   /* l2 is complete */
+    uint32_t addr; /* the next hop itself, network order */
+    bool routed;   /* a route exists */
+    bool resolved; /* l2 is complete */
     uint8_t port;
     uint8_t l2_len;
     uint8_t l2[18];

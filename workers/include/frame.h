@@ -8,15 +8,15 @@
 struct xs_sa;
 
 struct xs_frame {
-    uint8_t *data;   /* first byte of the Ethernet header */
-    uint32_t len;    /* bytes from data */
-    uint32_t chunk;  /* index of the chunk in the UMEM; chunk base + chunk_size bounds head- and tailroom */
-    uint8_t port;    /* where it arrived; rewritten to where it leaves */
+    uint8_t *data;  /* first byte of the Ethernet header */
+    uint32_t len;   /* bytes from data */
+    uint32_t chunk; /* index of the chunk in the UMEM; chunk base + chunk_size bounds head- and tailroom */
+    uint8_t port;   /* where it arrived; rewritten to where it leaves */
     uint8_t queue;
-    uint8_t l2_len;  /* 14, or 18 with an 802.1Q tag */
+    uint8_t l2_len; /* 14, or 18 with an 802.1Q tag */
     uint8_t flags;
-    uint16_t vlan;   /* TCI when tagged */
-    uint16_t aux;    /* free for the pass at work */
+    uint16_t vlan; /* TCI when tagged */
+    uint16_t aux;  /* free for the pass at work */
 };
 
 /* INNER: came out of a tunnel, so its Ethernet header is ours and names nobody to answer. */

@@ -148,6 +148,7 @@ void xs_mss_clamp(uint8_t *ip, uint32_t ihl, uint32_t len, uint32_t mtu);
 /* Turns the refused packet (f->data at its IP header) into the ICMP error for its sender, f->data at the new header.
  * False: no error may be sent for it (RFC 1122 sec. 3.2.2), there is no address to send it from, or too many lately. */
 enum xs_icmp { XS_ICMP_TIME_EXCEEDED, XS_ICMP_TOO_BIG };
-bool xs_icmp_error(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu, uint32_t from);
+bool xs_icmp_error(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu,
+                   uint32_t from);
 
 #endif

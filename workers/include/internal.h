@@ -24,7 +24,7 @@ struct xs_worker {
     struct xs_spd *spd; /* policies and flow cache */
     struct xs_fib *fib; /* routes, neighbours */
     struct xs_port *ports[XS_MAX_PORTS];
-    uint64_t now_ns; /* CLOCK_MONOTONIC at the start of this breath */
+    uint64_t now_ns;        /* CLOCK_MONOTONIC at the start of this breath */
     uint64_t icmp_since_ns; /* ICMP errors answered since then: icmp.c's limit */
     uint32_t icmp_count;
     struct xs_loop *loop; /* rings, pool cache, handoff, held frames, events: loop.c's own */
@@ -35,8 +35,9 @@ int xs_tables_new(struct xs_worker *w);
 void xs_tables_free(struct xs_worker *w);
 
 /* --- stages, called by the loop with frames of one role; every frame is emitted, held, handed over or dropped --- */
-void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count);  /* from an outside port */
-void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count); /* from an inside port or a peer worker */
+void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count); /* from an outside port */
+void xs_outbound(struct xs_worker *w, struct xs_frame *frames,
+                 uint32_t count); /* from an inside port or a peer worker */
 
 /* --- the loop, called by the stages --------------------------------------------------------------------------- */
 /* Queues the frame on f->port for the end of the burst. verdict is counted when the ring took it, else DROP_TX_FULL. */
@@ -50,13 +51,14 @@ void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32
 /* Keeps the cleartext frame until its child has an SA; raises ACQUIRE once. */
 void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child);
 void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_addr *addr); /* it has an address now */
-void xs_release_child(struct xs_worker *w, uint32_t child);                                /* it has an SA now */
+void xs_release_child(struct xs_worker *w, uint32_t child);                               /* it has an SA now */
 bool xs_event_push(struct xs_worker *w, const struct xs_event *event); /* false: queue full, raise it again later */
 
 /* --- ports -------------------------------------------------------------------------------------------------------- */
 struct xs_port_ops {
     /* Up to max frames of one queue; fills data, len, chunk, port, queue. Never blocks. */
-    uint32_t (*receive)(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames, uint32_t max);
+    uint32_t (*receive)(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames,
+                        uint32_t max);
     /* Takes frames in order, returns how many; the rest stay with the caller. */
     uint32_t (*send)(struct xs_worker *w, struct xs_port *port, const struct xs_frame *frames, uint32_t count);
     void (*flush)(struct xs_worker *w, struct xs_port *port); /* end of burst: kick the kernel, reap, refill */

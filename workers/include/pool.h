@@ -30,8 +30,8 @@ struct xs_transit {
 struct xs_pool {
     uint32_t chunks;
     uint32_t free_count;
-    pthread_mutex_t lock;                                        /* robust: free_count and the stack */
-    pthread_mutex_t queue_locks[XS_MAX_PORTS * XS_MAX_QUEUES];   /* robust: fill and completion ring of a queue */
+    pthread_mutex_t lock;                                      /* robust: free_count and the stack */
+    pthread_mutex_t queue_locks[XS_MAX_PORTS * XS_MAX_QUEUES]; /* robust: fill and completion ring of a queue */
     struct xs_transit transit[XS_MAX_WORKERS];
     uint32_t asleep[XS_MAX_WORKERS]; /* 1: wake it by its eventfd after a handoff */
     uint32_t stack[];                /* free chunks; then chunks owner bytes */

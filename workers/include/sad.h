@@ -33,9 +33,9 @@ struct xs_sa {
     const struct xs_engine *engine;
     struct xs_key *key;
     struct xs_sa_slot *slot;
-    uint64_t ask_at; /* GrantWanted is raised when a number reaches this */
+    uint64_t ask_at;      /* GrantWanted is raised when a number reaches this */
     bool asked, told_end; /* events already raised */
-    struct xs_hop hop; /* outbound: where the peer is reached */
+    struct xs_hop hop;    /* outbound: where the peer is reached */
     struct xs_addr remote;
     uint16_t encap_remote;
     uint8_t template[XS_TEMPLATE_MAX];
@@ -60,9 +60,9 @@ struct xs_sad {
 
 struct xs_sad *xs_sad_new(uint32_t slots);
 void xs_sad_free(struct xs_sad *sad);
-void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa); /* raises GRANT_WANTED once per grant */
+void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa);      /* raises GRANT_WANTED once per grant */
 void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa); /* raises EXHAUSTED once */
-void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa); /* outbound: looks up the peer's hop again */
+void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa);    /* outbound: looks up the peer's hop again */
 void xs_match_from(struct xs_match *m, const struct xs_selector *s, bool inbound);
 
 static inline uint32_t xs_sad_hash(const struct xs_sad *sad, uint32_t spi)
@@ -93,8 +93,8 @@ static inline bool xs_match_packet(const struct xs_match *m, uint32_t src, uint3
         return false;
     if (m->protocol && m->protocol != protocol)
         return false;
-    return !m->ports || (src_port >= m->src_lo && src_port <= m->src_hi && dst_port >= m->dst_lo &&
-                         dst_port <= m->dst_hi);
+    return !m->ports ||
+           (src_port >= m->src_lo && src_port <= m->src_hi && dst_port >= m->dst_lo && dst_port <= m->dst_hi);
 }
 
 #endif

@@ -7,7 +7,7 @@
 #include "conf.h"
 
 struct xs_flow {
-    uint32_t src, dst; /* network order */
+    uint32_t src, dst;           /* network order */
     uint16_t src_port, dst_port; /* host order; 0 for protocols without ports */
     uint8_t protocol;
     uint8_t fragment; /* not the first: ports are unknown */

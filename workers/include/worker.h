@@ -18,7 +18,8 @@ int xs_worker_start(struct xs_worker *w);
 /* SAs. Install copies the keys; the caller wipes its own copy. An SA that is installed twice is refused (-EEXIST). */
 int xs_sa_install(struct xs_worker *w, const struct xs_sa_conf *conf);
 int xs_sa_remove(struct xs_worker *w, uint32_t slot);
-int xs_sa_use(struct xs_worker *w, uint32_t child, uint32_t slot); /* outbound traffic of child takes this SA from now on */
+int xs_sa_use(struct xs_worker *w, uint32_t child,
+              uint32_t slot); /* outbound traffic of child takes this SA from now on */
 int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark);
 int xs_sa_path_mtu(struct xs_worker *w, uint32_t child, uint32_t mtu);
 const char *xs_sa_engine(struct xs_worker *w, uint32_t slot); /* name of the serving engine, NULL = no such SA */
@@ -33,7 +34,7 @@ int xs_neighbour_remove(struct xs_worker *w, uint8_t port, const struct xs_addr 
  * something), XS_RUN_TIME (max_ms passed; also the longest sleep). One breath does one burst per ring. */
 enum xs_run_reason { XS_RUN_TIME = 0, XS_RUN_CHANNEL = 1, XS_RUN_EVENT = 2 };
 int xs_worker_run(struct xs_worker *w, int channel_fd, int max_ms);
-int xs_worker_breathe(struct xs_worker *w); /* one breath without sleeping; frames moved */
+int xs_worker_breathe(struct xs_worker *w);                       /* one breath without sleeping; frames moved */
 int xs_worker_event(struct xs_worker *w, struct xs_event *event); /* 1 and the oldest event, or 0 */
 
 #endif

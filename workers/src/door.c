@@ -97,7 +97,8 @@ int xs_cpu_count(void)
 int xs_door_try(int program_fd, const uint8_t *frame, uint32_t len, uint32_t ifindex, uint32_t queue)
 {
     struct xdp_md ctx = {.data_end = len, .ingress_ifindex = ifindex, .rx_queue_index = queue};
-    LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .ctx_in = &ctx, .ctx_size_in = sizeof ctx);
+    LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .ctx_in = &ctx,
+                .ctx_size_in = sizeof ctx);
     int error = bpf_prog_test_run_opts(program_fd, &opts);
     return error ? error : (int)opts.retval;
 }
@@ -105,7 +106,8 @@ int xs_door_try(int program_fd, const uint8_t *frame, uint32_t len, uint32_t ifi
 int xs_door_live(int program_fd, const uint8_t *frame, uint32_t len, uint32_t ifindex, uint32_t repeat, uint32_t batch)
 {
     struct xdp_md ctx = {.data_end = len, .ingress_ifindex = ifindex};
-    LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .ctx_in = &ctx, .ctx_size_in = sizeof ctx,
-                .repeat = (int)repeat, .flags = BPF_F_TEST_XDP_LIVE_FRAMES, .batch_size = batch);
+    LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = frame, .data_size_in = len, .ctx_in = &ctx,
+                .ctx_size_in = sizeof ctx, .repeat = (int)repeat, .flags = BPF_F_TEST_XDP_LIVE_FRAMES,
+                .batch_size = batch);
     return bpf_prog_test_run_opts(program_fd, &opts);
 }

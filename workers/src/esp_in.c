@@ -187,7 +187,8 @@ static uint32_t inside_address(const struct xs_worker *w)
     return addr;
 }
 
-static void refuse(struct xs_worker *w, struct lane *lane, uint32_t ihl, enum xs_icmp kind, uint32_t mtu, uint32_t verdict)
+static void refuse(struct xs_worker *w, struct lane *lane, uint32_t ihl, enum xs_icmp kind, uint32_t mtu,
+                   uint32_t verdict)
 {
     if (xs_icmp_error(w, &lane->f, ihl, kind, mtu, inside_address(w)))
         turn_around(w, &lane->f);
@@ -219,7 +220,8 @@ static void forward(struct xs_worker *w, struct lane *lane, uint32_t ihl)
     }
     xs_ttl_decrement(ip);
     if (xs_is_tcp_syn(ip, ihl, f->len)) {
-        const struct xs_sa *back = xs_sad_outbound(w->sad, lane->sa->child); /* may be another worker's: then our twin */
+        const struct xs_sa *back =
+            xs_sad_outbound(w->sad, lane->sa->child); /* may be another worker's: then our twin */
         xs_mss_clamp(ip, ihl, f->len, back ? back->inner_mtu : lane->sa->inner_mtu);
     }
     xs_hop_emit(w, f, hop, XS_V_DECRYPTED, lane->sa);

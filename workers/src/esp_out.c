@@ -28,8 +28,8 @@ static void restore_l2(struct xs_frame *f)
 }
 
 /* Back out of the port it came from, to the station that sent it. */
-static void refuse(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu, uint32_t verdict,
-                   struct xs_sa *sa)
+static void refuse(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu,
+                   uint32_t verdict, struct xs_sa *sa)
 {
     uint8_t l2[XS_VLAN_LEN];
     uint32_t from = 0;
@@ -153,7 +153,8 @@ static bool has_room(const struct xs_worker *w, const struct xs_frame *f, const 
 {
     const uint8_t *base = xs_chunk_base(w, f->chunk), *end = base + w->conf.chunk_size;
     uint32_t front = XS_VLAN_LEN + sa->template_len + ESP_HEADER + sa->iv_len;
-    return f->data - base >= (ptrdiff_t)front && end - f->data >= (ptrdiff_t)(f->len + sa->block + TRAILER + sa->icv_len);
+    return f->data - base >= (ptrdiff_t)front &&
+           end - f->data >= (ptrdiff_t)(f->len + sa->block + TRAILER + sa->icv_len);
 }
 
 /* Pass 1 for one frame; true when it took a lane. */

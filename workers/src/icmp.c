@@ -26,7 +26,8 @@ static bool under_limit(struct xs_worker *w)
     return w->icmp_count++ < ERRORS_PER_SECOND;
 }
 
-bool xs_icmp_error(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu, uint32_t from)
+bool xs_icmp_error(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu,
+                   uint32_t from)
 {
     uint8_t *old = f->data;
     const uint32_t quoted = ihl + (f->len - ihl < QUOTED ? f->len - ihl : QUOTED);

@@ -82,7 +82,8 @@ uint32_t xs_memory_collect(struct xs_worker *w, uint8_t port, struct xs_frame *f
     return m ? pop(&m->out, frames, max) : 0;
 }
 
-static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames, uint32_t max)
+static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames,
+                        uint32_t max)
 {
     (void)w, (void)queue;
     return pop(&((struct memory_port *)port->impl)->in, frames, max);

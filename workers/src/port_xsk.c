@@ -11,10 +11,10 @@
 #include "port.h"
 
 enum {
-    HEADROOM = 256,         /* XDP_PACKET_HEADROOM: where the kernel puts the Ethernet header of what it receives */
-    KICKS_MAX = 64,         /* system calls per flush; copy mode takes 32 descriptors or more with each */
-    REAP_MIN = 32,          /* completions worth taking the lock for while busy */
-    SPARE = 128,            /* chunks kept back from the fill rings for frames we make or clone */
+    HEADROOM = 256, /* XDP_PACKET_HEADROOM: where the kernel puts the Ethernet header of what it receives */
+    KICKS_MAX = 64, /* system calls per flush; copy mode takes 32 descriptors or more with each */
+    REAP_MIN = 32,  /* completions worth taking the lock for while busy */
+    SPARE = 128,    /* chunks kept back from the fill rings for frames we make or clone */
 };
 
 struct xsk_queue {
@@ -83,8 +83,8 @@ static int map_queue(struct xsk_queue *q, const struct xs_queue_conf *c)
     uint8_t *rx = map_ring(q, 0, c->own_fd, XDP_PGOFF_RX_RING, off.rx.desc, c->rx_size * sizeof(struct xdp_desc));
     uint8_t *tx = map_ring(q, 1, c->own_fd, XDP_PGOFF_TX_RING, off.tx.desc, c->tx_size * sizeof(struct xdp_desc));
     uint8_t *fill = map_ring(q, 2, c->queue_fd, XDP_UMEM_PGOFF_FILL_RING, off.fr.desc, c->fill_size * sizeof(uint64_t));
-    uint8_t *comp = map_ring(q, 3, c->queue_fd, XDP_UMEM_PGOFF_COMPLETION_RING, off.cr.desc,
-                             c->completion_size * sizeof(uint64_t));
+    uint8_t *comp =
+        map_ring(q, 3, c->queue_fd, XDP_UMEM_PGOFF_COMPLETION_RING, off.cr.desc, c->completion_size * sizeof(uint64_t));
     if (!rx || !tx || !fill || !comp)
         return -errno;
     set_cons(&q->rx, rx, &off.rx, c->rx_size);
@@ -180,7 +180,8 @@ uint32_t xs_port_xsk_producer(const struct xs_port *port, uint32_t transit_kind,
 
 /* --- packets ------------------------------------------------------------------------------------------------------ */
 
-static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames, uint32_t max)
+static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queue, struct xs_frame *frames,
+                        uint32_t max)
 {
     struct xsk_queue *q = &((struct xsk_port *)port->impl)->queues[queue];
     uint64_t shift = shift_of(w);

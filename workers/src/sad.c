@@ -92,7 +92,8 @@ static void build_template(struct xs_sa *sa, const struct xs_sa_conf *conf)
 static void fit(struct xs_sa *sa)
 {
     uint32_t link = sa->hop.mtu >= MTU_MIN ? sa->hop.mtu : sa->path_mtu;
-    uint32_t room = (link < sa->path_mtu ? link : sa->path_mtu) - sa->template_len - ESP_HEADER - sa->iv_len - sa->icv_len;
+    uint32_t room =
+        (link < sa->path_mtu ? link : sa->path_mtu) - sa->template_len - ESP_HEADER - sa->iv_len - sa->icv_len;
     sa->inner_mtu = room / sa->block * sa->block - 2;
 }
 
@@ -115,7 +116,8 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     sa->key = engine->key_new(conf);
     sa->spi = conf->spi;
     sa->slot_index = conf->slot;
-    sa->slot = (struct xs_sa_slot *)((uint8_t *)w->conf.state + sizeof *state + (uint64_t)conf->slot * state->slot_size);
+    sa->slot =
+        (struct xs_sa_slot *)((uint8_t *)w->conf.state + sizeof *state + (uint64_t)conf->slot * state->slot_size);
     sa->child = conf->child;
     sa->direction = conf->direction;
     sa->cipher = conf->cipher;

@@ -95,8 +95,9 @@ static void settle_transit(struct xs_worker *w)
         return;
     bool gone;
     if (kind == XS_TRANSIT_HANDOFF) {
-        gone = !w->conf.handoff || xs_handoff_ring(w->conf.handoff, w->conf.workers, w->conf.index,
-                                                   queue % XS_MAX_WORKERS)->producer != t->producer_before;
+        gone = !w->conf.handoff ||
+               xs_handoff_ring(w->conf.handoff, w->conf.workers, w->conf.index, queue % XS_MAX_WORKERS)->producer !=
+                   t->producer_before;
     } else {
         gone = !w->ports[port % XS_MAX_PORTS] ||
                xs_port_xsk_producer(w->ports[port % XS_MAX_PORTS], kind, queue) != t->producer_before;

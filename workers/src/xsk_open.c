@@ -1,4 +1,4 @@
-/* AF_XDP sockets from the kernel's own interface: options, then bind with the flags that the socket's place asks for. */
+/* AF_XDP sockets from the kernel's own interface: options, then bind with the flags that the socket's place asks. */
 #include "xsk_open.h"
 
 #include <errno.h>
@@ -30,8 +30,8 @@ static int set_up(int fd, const struct xs_xsk_conf *c)
     };
     if (c->umem && setsockopt(fd, SOL_XDP, XDP_UMEM_REG, &reg, sizeof reg))
         return -errno;
-    if (c->queue_first && (option(fd, XDP_UMEM_FILL_RING, c->fill_size) ||
-                           option(fd, XDP_UMEM_COMPLETION_RING, c->completion_size)))
+    if (c->queue_first &&
+        (option(fd, XDP_UMEM_FILL_RING, c->fill_size) || option(fd, XDP_UMEM_COMPLETION_RING, c->completion_size)))
         return -errno;
     if (option(fd, XDP_RX_RING, c->rx_size) || option(fd, XDP_TX_RING, c->tx_size))
         return -errno;
@@ -112,7 +112,7 @@ int xs_xsk_statistics(int fd, uint64_t out[6])
     memset(&stats, 0, sizeof stats);
     if (getsockopt(fd, SOL_XDP, XDP_STATISTICS, &stats, &len))
         return -errno;
-    uint64_t values[6] = {stats.rx_dropped, stats.rx_invalid_descs,      stats.tx_invalid_descs,
+    uint64_t values[6] = {stats.rx_dropped,   stats.rx_invalid_descs,         stats.tx_invalid_descs,
                           stats.rx_ring_full, stats.rx_fill_ring_empty_descs, stats.tx_ring_empty_descs};
     memcpy(out, values, sizeof values);
     return 0;

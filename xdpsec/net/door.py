@@ -158,7 +158,7 @@ class Door:
         what = f"XDP cannot be attached to interface {link.ifindex} ({mode} mode)"
         if error in TAKEN:
             raise LocalError(f"{what}: another XDP program is on it; stop its owner (`bpftool net` shows it)")
-        raise LocalError(f"{what}: {os.strerror(error)}; try `mode = \"generic\"`, or a smaller MTU")
+        raise LocalError(f'{what}: {os.strerror(error)}; try `mode = "generic"`, or a smaller MTU')
 
     def maps(self) -> Mapping[str, int]:
         """Descriptors of CONTROL_MAPS, to hand to control."""

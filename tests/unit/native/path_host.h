@@ -27,7 +27,8 @@ static inline uint32_t send_ip(struct lab *lab, const struct lab_ip *ip)
 }
 
 /* The next frame out of the outside port, opened; the inner length. */
-static inline uint32_t taken(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, uint8_t *frame, uint8_t *inner)
+static inline uint32_t taken(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, uint8_t *frame,
+                             uint8_t *inner)
 {
     uint32_t len = lab_take(lab, LAB_OUTSIDE, frame), skip = OUTER + (conf->encap_local ? 8 : 0);
     CHECK(len > skip);

@@ -32,7 +32,8 @@ static void *region(uint64_t size)
 
 static void add_port(struct lab *lab, uint8_t index, uint8_t role, uint32_t mtu, const char *addr)
 {
-    struct xs_port_conf port = {.index = index, .role = role, .kind = XS_PORT_MEMORY, .mtu = mtu, .addr4 = lab_addr(addr)};
+    struct xs_port_conf port = {
+        .index = index, .role = role, .kind = XS_PORT_MEMORY, .mtu = mtu, .addr4 = lab_addr(addr)};
     memcpy(port.mac, MAC[index], 6);
     CHECK(xs_worker_add_port(lab->w, &port) == 0);
 }
@@ -48,8 +49,11 @@ void lab_open(struct lab *lab, uint32_t index, uint32_t workers, uint32_t inside
     CHECK(xs_pool_format(c->pool, LAB_CHUNKS) == 0);
     c->state_size = sizeof(struct xs_state_header) + LAB_SLOTS * sizeof(struct xs_sa_slot);
     struct xs_state_header *state = c->state = region(c->state_size);
-    *state = (struct xs_state_header){.magic = XS_STATE_MAGIC, .version = XS_STATE_VERSION, .slots = LAB_SLOTS,
-                                      .slot_size = sizeof(struct xs_sa_slot), .window_bits = XS_WINDOW_DEFAULT};
+    *state = (struct xs_state_header){.magic = XS_STATE_MAGIC,
+                                      .version = XS_STATE_VERSION,
+                                      .slots = LAB_SLOTS,
+                                      .slot_size = sizeof(struct xs_sa_slot),
+                                      .window_bits = XS_WINDOW_DEFAULT};
     c->counters = &lab->counters;
     if (workers > 1)
         c->handoff = region(xs_handoff_size(workers));

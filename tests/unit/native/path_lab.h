@@ -66,7 +66,8 @@ struct lab_ip {
 };
 uint32_t lab_ip_packet(uint8_t *out, const struct lab_ip *ip); /* a whole IPv4 packet, checksum right; its length */
 uint32_t lab_frame(uint8_t *out, const uint8_t *packet, uint32_t len, uint16_t vlan); /* with Ethernet header to us */
-uint16_t lab_sum(const uint8_t *bytes, uint32_t len, uint32_t start); /* RFC 1071; 0 over a block that has a right one */
+uint16_t lab_sum(const uint8_t *bytes, uint32_t len,
+                 uint32_t start); /* RFC 1071; 0 over a block that has a right one */
 
 /* ESP by the book: text is what is encrypted, trailer included. Returns the length of ESP header to ICV. */
 uint32_t lab_esp(uint8_t *out, const struct xs_sa_conf *conf, uint64_t seq, const uint8_t *text, uint32_t text_len);

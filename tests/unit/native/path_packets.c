@@ -74,8 +74,8 @@ uint32_t lab_trailer(uint8_t *text, uint32_t len, uint32_t block, uint8_t next)
 }
 
 /* Seals or opens in place with GCM; the tag is written or compared. */
-static bool gcm(bool seal, const struct xs_sa_conf *c, const uint8_t *aad, int aad_len, const uint8_t *iv, uint8_t *text,
-                uint32_t len, uint8_t *icv)
+static bool gcm(bool seal, const struct xs_sa_conf *c, const uint8_t *aad, int aad_len, const uint8_t *iv,
+                uint8_t *text, uint32_t len, uint8_t *icv)
 {
     uint8_t nonce[12];
     int n = 0;
@@ -175,7 +175,8 @@ uint32_t lab_outer(uint8_t *out, const struct xs_sa_conf *c, const uint8_t *esp,
     return lab_frame(out, packet, head + len, 0);
 }
 
-uint32_t lab_sealed(uint8_t *out, const struct xs_sa_conf *c, uint64_t seq, const uint8_t *inner, uint32_t len, uint8_t tos)
+uint32_t lab_sealed(uint8_t *out, const struct xs_sa_conf *c, uint64_t seq, const uint8_t *inner, uint32_t len,
+                    uint8_t tos)
 {
     uint8_t text[LAB_FRAME], esp[LAB_FRAME];
     memcpy(text, inner, len);

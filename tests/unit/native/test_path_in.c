@@ -3,7 +3,8 @@
  * selector are the ones that the mutants of these names must break. */
 #include "path_peer.h"
 
-static uint32_t send_text(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, const uint8_t *text, uint32_t len)
+static uint32_t send_text(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, const uint8_t *text,
+                          uint32_t len)
 {
     uint8_t esp[LAB_FRAME], frame[LAB_FRAME];
     return verdict_of(lab, frame, lab_outer(frame, conf, esp, lab_esp(esp, conf, seq, text, len), 0));
@@ -295,18 +296,20 @@ static void hostile(void)
     start(&lab, &conf, false, true);
     srand(2);
     for (uint32_t i = 0; i < frames; i++) {
-        uint32_t whole = spoil(text), len = lab_outer(frame, &conf, esp, lab_esp(esp, &conf, i + 1, text, whole),
-                                                      (uint8_t)rand());
+        uint32_t whole = spoil(text),
+                 len = lab_outer(frame, &conf, esp, lab_esp(esp, &conf, i + 1, text, whole), (uint8_t)rand());
         if (rand() % 4 == 0)
             frame[LAB_ETH + (uint32_t)rand() % (len - LAB_ETH)] ^= (uint8_t)(1 << rand() % 8);
         lab_put(&lab, LAB_OUTSIDE, frame, len);
         while (lab_take(&lab, LAB_INSIDE, out))
-            CHECK(!memcmp(out + LAB_ETH + 12, (uint8_t[]){10, 2}, 2) && !memcmp(out + LAB_ETH + 16, (uint8_t[]){10, 1}, 2));
+            CHECK(!memcmp(out + LAB_ETH + 12, (uint8_t[]){10, 2}, 2) &&
+                  !memcmp(out + LAB_ETH + 16, (uint8_t[]){10, 1}, 2));
         CHECK(!lab_take(&lab, LAB_OUTSIDE, out));
     }
     CHECK(lab_total(&lab) + lab.counters.held == frames);
-    static const uint8_t reached[] = {XS_V_DECRYPTED, XS_V_DROP_ICV, XS_V_DROP_TRAILER, XS_V_DROP_INNER, XS_V_DROP_ECN,
-                                      XS_V_DROP_SELECTOR, XS_V_DROP_MALFORMED, XS_V_DROP_NO_SA, XS_V_DROP_NO_NEIGHBOUR};
+    static const uint8_t reached[] = {XS_V_DECRYPTED,      XS_V_DROP_ICV,   XS_V_DROP_TRAILER,
+                                      XS_V_DROP_INNER,     XS_V_DROP_ECN,   XS_V_DROP_SELECTOR,
+                                      XS_V_DROP_MALFORMED, XS_V_DROP_NO_SA, XS_V_DROP_NO_NEIGHBOUR};
     for (uint32_t i = 0; i < sizeof reached; i++)
         CHECK(lab_count(&lab, reached[i]) > 0);
     lab_close(&lab);

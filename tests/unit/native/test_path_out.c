@@ -164,7 +164,7 @@ static void waits(void)
     CHECK(xs_neighbour_remove(lab.w, LAB_OUTSIDE, &peer) == 0);
     CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT); /* no SA yet */
     CHECK(xs_worker_event(lab.w, &event) && event.kind == XS_EVENT_ACQUIRE && event.child == 0);
-    lab_install(&lab, &conf);                   /* now no neighbour */
+    lab_install(&lab, &conf); /* now no neighbour */
     CHECK(xs_worker_event(lab.w, &event) && event.kind == XS_EVENT_RESOLVE && event.port == LAB_OUTSIDE);
     CHECK(!memcmp(event.addr.bytes, peer.bytes, 4) && !lab_take(&lab, LAB_OUTSIDE, frame));
     lab_neighbour(&lab, LAB_OUTSIDE, "10.9.0.2", 42); /* reached by a tag */
@@ -242,16 +242,11 @@ static void refuses_configuration(void)
 int main(int argc, char **argv)
 {
     static const struct lab_case cases[] = {
-        {"seals", seals},
-        {"grants", grants},
-        {"exhaustion", exhaustion},
-        {"copies_bits", copies_bits},
-        {"policies", policies},
-        {"hands_over", hands_over},
-        {"waits", waits},
-        {"longest_prefix", longest_prefix},
-        {"malformed", malformed},
-        {"refuses_configuration", refuses_configuration},
+        {"seals", seals},           {"grants", grants},
+        {"exhaustion", exhaustion}, {"copies_bits", copies_bits},
+        {"policies", policies},     {"hands_over", hands_over},
+        {"waits", waits},           {"longest_prefix", longest_prefix},
+        {"malformed", malformed},   {"refuses_configuration", refuses_configuration},
     };
     return lab_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }

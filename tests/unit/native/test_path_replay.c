@@ -104,7 +104,7 @@ static void grants(void)
     CHECK(send_seq(&lab, &conf, 1050) == XS_V_DECRYPTED && xs_worker_event(lab.w, &event)); /* half of the block */
     CHECK(event.kind == XS_EVENT_GRANT_WANTED && event.slot == LAB_SLOT_IN);
     CHECK(send_seq(&lab, &conf, 1099) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event)); /* asked once */
-    CHECK(send_seq(&lab, &conf, 1100) == XS_V_DROP_NO_GRANT);                                 /* the mark is exclusive */
+    CHECK(send_seq(&lab, &conf, 1100) == XS_V_DROP_NO_GRANT);                                /* the mark is exclusive */
     CHECK(slot->top == 1099);
     CHECK(xs_sa_grant(lab.w, LAB_SLOT_IN, 1200) == 0);
     CHECK(send_seq(&lab, &conf, 1100) == XS_V_DECRYPTED);
@@ -114,11 +114,8 @@ static void grants(void)
 int main(int argc, char **argv)
 {
     static const struct lab_case cases[] = {
-        {"replay", replay},
-        {"window", window},
-        {"window_at_random", window_at_random},
-        {"esn_crosses", esn_crosses},
-        {"grants", grants},
+        {"replay", replay},           {"window", window}, {"window_at_random", window_at_random},
+        {"esn_crosses", esn_crosses}, {"grants", grants},
     };
     return lab_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }
