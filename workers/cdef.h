@@ -1,6 +1,7 @@
 /* What Python may see of C: build.py preprocesses this file and hands the result to cffi. */
 #include "conf.h"
 #include "door.h"
+#include "guard.h"
 #include "handoff.h"
 #include "memory.h"
 #include "pool.h"
