@@ -1,0 +1,108 @@
+"""Sequence grants: a worker asks, the disk learns of the next block, then the worker hears of it. Never another order.
+
+What is asked for while the disk writes is granted together, with one write for all. The loop never waits for a disk.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from xdpsec.channel.messages import SeqGrant
+from xdpsec.daemon.ledger import Ledger, Place
+from xdpsec.daemon.slots import Slots
+from xdpsec.policy.manual import Sa
+from xdpsec.policy.sequence import Grant, Want, next_grant
+
+#: A disk that refused (full, read-only) is tried again after so long: an operator mends it in minutes.
+RETRY_SECONDS = 1.0
+
+log = structlog.get_logger()
+
+
+@dataclass(frozen=True, slots=True)
+class Seat:
+    """An SA in its place: the slot of sa_state, and the worker that its packets are steered to."""
+
+    sa: Sa
+    slot: int
+    owner: int
+
+
+def want_of(sa: Sa) -> Want:
+    """What the durable state must know of an SA."""
+    return Want(sa.sa_id, sa.label, sa.key_file, sa.outbound, 0 if sa.outbound else sa.replay_window, sa.esn)
+
+
+class Grants:
+    """`seats`: slot -> SA; `places`: sa_id -> where it started. `send(worker, grant)` may find the worker gone: its
+    successor asks `granted`."""
+
+    def __init__(
+        self,
+        seats: Mapping[int, Seat],
+        places: Mapping[bytes, Place],
+        ledger: Ledger,
+        slots: Slots,
+        send: Callable[[int, SeqGrant], None],
+    ) -> None:
+        self._seats, self._ledger, self._slots, self._send = seats, ledger, slots, send
+        self._last = {seat.slot: places[seat.sa.sa_id].grant for seat in seats.values()}
+        self._wanted: set[int] = set()
+        self._asked = asyncio.Event()
+        self._closing = asyncio.Event()
+        self._clock = asyncio.get_running_loop().time
+
+    def granted(self, slot: int) -> SeqGrant:
+        """The block that is on disk."""
+        return SeqGrant(slot, self._last[slot].end)
+
+    def want(self, slot: int) -> None:
+        """A worker has used half of its block."""
+        if slot in self._seats:
+            self._wanted.add(slot)
+            self._asked.set()
+
+    def close(self) -> None:
+        """`run` ends when what it is writing is on disk."""
+        self._closing.set()
+        self._asked.set()
+
+    async def run(self) -> None:
+        """Until closed."""
+        failing = False
+        while True:
+            await self._asked.wait()
+            self._asked.clear()
+            if self._closing.is_set():
+                return
+            wanted, self._wanted = self._wanted, set()
+            try:
+                await self._grant(wanted)
+                failing = False
+            except OSError as error:
+                if not failing:
+                    log.error("sequence state cannot be saved", error=str(error), fix="make room on its disk")
+                failing = True
+                self._wanted |= wanted
+                self._asked.set()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
+
+    async def _grant(self, wanted: set[int]) -> None:
+        fresh = {slot: self._next(slot) for slot in wanted}
+        higher = {slot: grant for slot, grant in fresh.items() if grant.end > self._last[slot].end}
+        if higher:
+            ends = {self._seats[slot].sa.sa_id: grant.end for slot, grant in higher.items()}
+            await asyncio.to_thread(self._ledger.raise_to, ends)
+        self._last.update(fresh)
+        for slot in fresh:
+            self._send(self._seats[slot].owner, self.granted(slot))
+
+    def _next(self, slot: int) -> Grant:
+        used, packets = self._slots.numbers(slot).used, self._slots.packets(slot)
+        return next_grant(want_of(self._seats[slot].sa), used, packets, self._clock(), self._last[slot])
