@@ -15,7 +15,7 @@ import shutil
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Self
@@ -38,11 +38,18 @@ class LabError(Exception):
     """A command of the lab failed; the text is its last line of output."""
 
 
-def run(argv: Sequence[str], *, timeout: float = 30.0, check: bool = True, text_input: str | None = None) -> str:
-    """Run a command to its end and return its standard output."""
+def run(
+    argv: Sequence[str],
+    *,
+    timeout: float = 30.0,
+    check: bool = True,
+    text_input: str | None = None,
+    environment: Mapping[str, str] | None = None,
+) -> str:
+    """Run a command to its end and return its standard output. `timeout` in seconds."""
     try:
         done = subprocess.run(
-            list(argv), capture_output=True, text=True, timeout=timeout, input=text_input, check=False
+            list(argv), capture_output=True, text=True, timeout=timeout, input=text_input, env=environment, check=False
         )
     except FileNotFoundError:
         raise LabError(f"{argv[0]} is not installed") from None
@@ -83,9 +90,9 @@ class Lab:
         self.ip(name, "link", "set", "lo", "up")
         return name
 
-    def inside(self, namespace: str, *argv: str, timeout: float = 30.0, check: bool = True) -> str:
-        """Run a command to its end inside a namespace."""
-        return run(["ip", "netns", "exec", namespace, *argv], timeout=timeout, check=check)
+    def inside(self, namespace: str, *argv: str, **more: Any) -> str:
+        """`run` inside a namespace."""
+        return run(["ip", "netns", "exec", namespace, *argv], **more)
 
     def ip(self, namespace: str, *argv: str) -> str:
         return run(["ip", "-n", namespace, *argv])
