@@ -50,20 +50,28 @@ class Peer:
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
         self._calls: dict[int, asyncio.Future[Reply]] = {}
-        self._queue: deque[tuple[bytes, Sequence[int]]] = deque()
+        #: packet, its descriptors, those of them to close once it is sent
+        self._queue: deque[tuple[bytes, Sequence[int], Sequence[int]]] = deque()
         self.closed = False
         self._loop.add_reader(wire.fileno(), self._readable)
 
     # --- words out ---------------------------------------------------------------------------------------------
 
-    def tell(self, message: Message, descriptors: Sequence[int] = ()) -> int:
-        """Queue a message; its number. The descriptors stay the caller's and must live until they are sent."""
-        if self.closed:
-            raise ChannelClosed("the channel is closed")
-        seq = self._wire.number()
-        packets = list(split(encode(message, seq)))
+    def tell(self, message: Message, descriptors: Sequence[int] = (), give: bool = False) -> int:
+        """Queue a message; its number. The descriptors stay the caller's and must live until they are sent; with
+        `give` they are ours from here on, whatever happens, and closed once they are sent."""
+        given = descriptors if give else ()
+        try:
+            if self.closed:
+                raise ChannelClosed("the channel is closed")
+            seq = self._wire.number()
+            packets = list(split(encode(message, seq)))
+        except Exception:
+            close_all(given)
+            raise
         for i, packet in enumerate(packets):
-            self._queue.append((packet, descriptors if i == len(packets) - 1 else ()))
+            last = i == len(packets) - 1
+            self._queue.append((packet, descriptors, given) if last else (packet, (), ()))
         self._writable()
         return seq
 
@@ -92,10 +100,11 @@ class Peer:
     def _writable(self) -> None:
         try:
             while self._queue:
-                if not self._wire.send_packet(*self._queue[0]):
+                packet, descriptors, _ = self._queue[0]
+                if not self._wire.send_packet(packet, descriptors):
                     self._loop.add_writer(self._wire.fileno(), self._writable)
                     return
-                self._queue.popleft()
+                close_all(self._queue.popleft()[2])
         except ChannelClosed as error:
             self._end(error)
             return
@@ -141,6 +150,8 @@ class Peer:
         self._loop.remove_reader(self._wire.fileno())
         self._loop.remove_writer(self._wire.fileno())
         self._wire.close()
+        for _, _, given in self._queue:
+            close_all(given)
         self._queue.clear()
         for future in list(self._calls.values()):
             if not future.done():

@@ -60,6 +60,31 @@ def test_a_refusal_carries_its_sentence() -> None:
     with_ends(test)
 
 
+def test_given_descriptors_are_closed_once_they_are_sent_and_when_they_cannot_be() -> None:
+    async def test(control: End, worker: End) -> None:
+        def end_of_file(reader: int) -> bool:
+            return os.read(reader, 1) == b""
+
+        (first, sent), (second, never), (third, late) = os.pipe(), os.pipe(), os.pipe()
+        worker.peer.tell(messages.Ready(0, 1), [sent], give=True)
+        close_all((await control.messages.get()).descriptors)
+        assert end_of_file(first)
+
+        for _ in range(10_000):  # until nobody reads and the socket is full: what follows waits in the queue
+            worker.peer.tell(messages.Done(2, "x" * 50_000))
+            if worker.peer._queue:
+                break
+        worker.peer.tell(messages.Done(3), [never], give=True)
+        worker.peer.close()
+        assert end_of_file(second)
+        with pytest.raises(ChannelClosed):
+            worker.peer.tell(messages.Done(4), [late], give=True)
+        assert end_of_file(third)
+        close_all((first, second, third))
+
+    with_ends(test)
+
+
 def test_descriptors_come_with_the_answer() -> None:
     async def test(control: End, worker: End) -> None:
         reader, writer = os.pipe()

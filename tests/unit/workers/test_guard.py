@@ -247,9 +247,9 @@ path.unlink(); path.parent.rmdir()
 """
         + "worker.confine(start)\n"
         + f"""
-for spi, cipher, auth, key, auth_key, icv in ((0x1001, "aes-gcm", "", 20, 0, 16), (0x1002, "aes-cbc", "sha256", 32, 32, 16)):
-    m = SaInstall(spi, False, 0, spi & 7, cipher, auth, os.urandom(key), os.urandom(auth_key), icv, True, 4096, "10.0.0.1",
-                  "10.0.0.2", 0, 0, 1500, (Selector("10.1.0.0/16", "10.2.0.0/16"),), "{engine}")
+for spi, cipher, auth, key, auth_key in ((0x1001, "aes-gcm", "", 20, 0), (0x1002, "aes-cbc", "sha256", 32, 32)):
+    m = SaInstall(spi, False, 0, spi & 7, cipher, auth, os.urandom(key), os.urandom(auth_key), 16, True, 4096,
+                  "10.0.0.1", "10.0.0.2", 0, 0, 1500, (Selector("10.1.0.0/16", "10.2.0.0/16"),), "{engine}")
     conf, keep = apply.sa_conf(m)
     w.sa_install(conf)
     print(w.sa_engine(spi & 7))
