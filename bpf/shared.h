@@ -158,9 +158,8 @@ struct xs_counters {
     uint64_t held;              /* gauge: frames held for a neighbour or an SA */
     uint64_t ring_rx_fill;      /* gauge: descriptors found in receive rings at the last burst */
     uint64_t ring_fill_missing; /* gauge: frames short in the fill rings */
-    uint64_t pool_free;         /* gauge: free frames seen in the pool */
     uint64_t wakeups;           /* times the worker slept and was woken */
-    uint64_t idle_ns;           /* time spent asleep */
+    uint64_t idle_ns;           /* time spent asleep since started_ns */
     uint64_t started_ns;        /* CLOCK_MONOTONIC at start of this worker process */
     uint64_t heartbeat_ns;      /* CLOCK_MONOTONIC of the last pause */
 };

@@ -56,6 +56,16 @@ def verdict_help(verdict: int) -> str:
     return str(ffi.string(lib.xs_verdict_help(verdict)).decode())
 
 
+def door_verdict_help(verdict: int) -> str:
+    return str(ffi.string(lib.xs_door_verdict_help(verdict)).decode())
+
+
+def engine_proved(choice: str) -> str:
+    """Name of the engine behind one of ENGINES when it gave its known answers on this machine, else empty."""
+    name = lib.xs_engine_proved(ENGINES[choice])
+    return "" if name == ffi.NULL else str(ffi.string(name).decode())
+
+
 def bucket_of(spi: int) -> int:
     """The steering bucket of an SPI, 0 to 255."""
     return int(lib.xs_bucket_of(spi))

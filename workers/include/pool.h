@@ -5,6 +5,8 @@
 
 #include "shared.h"
 
+enum xs_owner { XS_OWNER_FREE = 0, XS_OWNER_KERNEL = 1, XS_OWNER_WORKER = 2 /* + index of the worker */ };
+
 /* Floor for Python: the supervisor makes the region before any worker runs. */
 uint64_t xs_pool_size(uint32_t chunks);                                   /* bytes */
 int xs_pool_format(void *pool, uint32_t chunks);                          /* 0 or negative errno */
@@ -13,8 +15,6 @@ uint32_t xs_pool_count(const void *pool, uint32_t owner, uint32_t *free); /* chu
 #ifndef XS_CDEF
 #include <pthread.h>
 #include <stdbool.h>
-
-enum xs_owner { XS_OWNER_FREE = 0, XS_OWNER_KERNEL = 1, XS_OWNER_WORKER = 2 /* + index of the worker */ };
 
 enum { XS_TRANSIT_MAX = 256 };
 

@@ -22,6 +22,8 @@ int xs_sa_use(struct xs_worker *w, uint32_t child,
               uint32_t slot); /* outbound traffic of child takes this SA from now on */
 int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark);
 int xs_sa_path_mtu(struct xs_worker *w, uint32_t child, uint32_t mtu);
+/* The engine behind a choice (enum xs_engine_choice) when it proved its known answers here; NULL: absent or refused. */
+const char *xs_engine_proved(uint8_t choice);
 const char *xs_sa_engine(struct xs_worker *w, uint32_t slot); /* name of the serving engine, NULL = no such SA */
 
 /* Tables are replaced whole and take effect between two bursts. */

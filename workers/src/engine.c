@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "engine_internal.h"
+#include "worker.h"
 
 /* Expected outputs were computed with pyca/cryptography from the inputs that prove() builds. GCM: the ciphertext and
  * tag; CBC: ciphertext, then the HMAC over ESP header, IV, ciphertext and the high half of the sequence number. */
@@ -80,6 +81,12 @@ const struct xs_engine *xs_engine_get(uint8_t choice)
         tried = true;
     }
     return choice <= XS_ENGINE_OPENSSL ? proved[choice] : NULL;
+}
+
+const char *xs_engine_proved(uint8_t choice)
+{
+    const struct xs_engine *engine = xs_engine_get(choice);
+    return engine ? engine->name : NULL;
 }
 
 const struct xs_engine *xs_engine_for(const struct xs_sa_conf *conf)

@@ -3,6 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "loop.h"
@@ -109,6 +110,10 @@ static void settle_transit(struct xs_worker *w)
 
 int xs_worker_start(struct xs_worker *w)
 {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    w->counters->started_ns = (uint64_t)t.tv_sec * 1000000000ULL + (uint64_t)t.tv_nsec;
+    w->counters->idle_ns = 0;
     for (uint32_t p = 0; p < XS_MAX_PORTS; p++)
         if (w->ports[p] && w->ports[p]->conf.kind == XS_PORT_XSK)
             xs_port_xsk_adopt(w, w->ports[p]);

@@ -97,6 +97,11 @@ class Peer:
             raise Refused(error)
         return reply
 
+    @property
+    def unsent(self) -> int:
+        """Packets that the other end has not taken yet."""
+        return len(self._queue)
+
     def _writable(self) -> None:
         try:
             while self._queue:

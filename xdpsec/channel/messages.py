@@ -1,13 +1,15 @@
 """The words our processes say to each other: one frozen dataclass each, one id table.
 
-Two closed vocabularies: control <-> worker, and the smaller one of what control may ask of the supervisor. Values
-are plain (int, str, bytes, bool, tuples and other messages' values); framing.py turns them into msgpack. Anything
-that is not in the table is our own bug and crashes loudly (house rule 7). Knows no socket and no C.
+Closed vocabularies: control <-> worker, the smaller one of what control may ask of the supervisor, and the operator's
+(operator.py). Values are plain (int, str, bytes, bool, tuples and other messages' values); framing.py turns them into
+msgpack. Anything that is not in the table is our own bug and crashes loudly (house rule 7). Knows no socket and no C.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+
+from xdpsec.channel import operator
 
 # --- values inside messages ---------------------------------------------------------------------------------
 
@@ -315,7 +317,7 @@ Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
     | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
-    | PortAttached | Done | WorkerDied
+    | PortAttached | Done | WorkerDied | operator.Question | operator.Answer
 )  # fmt: skip
 
 #: id on the wire -> class. Ids are never reused; a new word takes the next free one of its block.
@@ -350,4 +352,5 @@ TABLE: dict[int, type] = {
     96: PortAttached,
     97: Done,
     98: WorkerDied,
+    **operator.TABLE,
 }

@@ -93,14 +93,10 @@ class Reader:
 
     def pool(self) -> PoolUse:
         pool, free = self._pool.at("char", 0), ffi.new("uint32_t *")
-        kernel = lib.xs_pool_count(pool, _KERNEL, free)
-        held = tuple(lib.xs_pool_count(pool, _FIRST_WORKER + worker, free) for worker in range(self._workers))
+        kernel = lib.xs_pool_count(pool, lib.XS_OWNER_KERNEL, free)
+        held = tuple(lib.xs_pool_count(pool, lib.XS_OWNER_WORKER + worker, free) for worker in range(self._workers))
         return PoolUse(int(self._pool.at("uint32_t", 0)[0]), int(free[0]), kernel, held)
 
     def _block(self, worker: int) -> Counters:
         row = self._counters.at("struct xs_counters", worker * ffi.sizeof("struct xs_counters"))
         return Counters(*(_plain(getattr(row, name)) for name in _COUNTER_FIELDS))
-
-
-#: enum xs_owner of workers/include/pool.h
-_KERNEL, _FIRST_WORKER = 1, 2

@@ -13,6 +13,9 @@ from typing import Protocol
 #: States of a worker: it waits for its snapshot, it takes frames, it is gone and will be replaced.
 STARTING, SERVING, DOWN = "starting", "serving", "down"
 
+#: Stages of the pipeline, in the order of enum xs_stage.
+STAGES = ("rx", "parse", "crypto", "finish", "tx")
+
 # --- what control knows --------------------------------------------------------------------------------------
 
 
@@ -150,7 +153,6 @@ class Counters:
     held: int
     ring_rx_fill: int
     ring_fill_missing: int
-    pool_free: int
     wakeups: int
     idle_ns: int
     started_ns: int

@@ -1,0 +1,118 @@
+"""A Source -> the operator's answers. Values in, values out; rates and shares are for whoever shows them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+from xdpsec.channel import operator as words
+from xdpsec.metrics.values import STAGES, ChildView, Counters, SaView, Source, View, WorkerView
+from xdpsec.workers.native import door_verdict_names, verdict_names
+
+NS = 10**9
+
+
+def _counts(names: Iterable[str], values: Sequence[int]) -> tuple[words.Count, ...]:
+    return tuple(words.Count(name, value) for name, value in zip(names, values, strict=True))
+
+
+def _happened(values: Sequence[int]) -> tuple[words.Count, ...]:
+    return tuple(count for count in _counts(verdict_names(), values) if count.count)
+
+
+def status(source: Source, seq: int, now: float) -> words.Status:
+    """`now` in seconds of CLOCK_MONOTONIC."""
+    view = source.view()
+    return words.Status(
+        seq=seq,
+        version=view.version,
+        state=view.state,
+        config=view.config_file,
+        uptime_ns=int((now - view.started) * NS),
+        ports=tuple(words.PortRow(p.index, p.interface, p.side, p.mode, p.bind, p.queues, p.mtu) for p in view.ports),
+        workers=tuple(_worker(w, c, now) for w, c in zip(view.workers, source.counters(), strict=True)),
+        children=tuple(_child(view, child) for child in view.children),
+        metrics_address=view.metrics.address,
+        metrics_port=view.metrics.port,
+        metrics_error=view.metrics.error,
+    )
+
+
+def _worker(worker: WorkerView, counters: Counters, now: float) -> words.WorkerRow:
+    return words.WorkerRow(
+        index=worker.index,
+        core=worker.core,
+        pid=worker.pid,
+        state=worker.state,
+        restarts=worker.restarts,
+        packets_in=sum(counters.rx_packets),
+        packets_out=sum(counters.tx_packets),
+        handoff_sent=counters.handoff_sent,
+        handoff_received=counters.handoff_received,
+        cycles=_counts(STAGES, counters.cycles),
+        idle_ns=counters.idle_ns,
+        alive_ns=max(0, int(now * NS) - counters.started_ns) if counters.started_ns else 0,
+    )
+
+
+def _child(view: View, child: ChildView) -> words.ChildRow:
+    errors = [sa.error for sa in view.sas if sa.child == child.index and sa.error]
+    return words.ChildRow(
+        label=child.label,
+        up=view.up(child),
+        owner=child.owner,
+        local=child.local,
+        remote=child.remote,
+        error=errors[0] if errors else "",
+    )
+
+
+def sas(source: Source, seq: int, now: float) -> words.Sas:
+    rows = sorted(source.view().sas, key=lambda sa: (sa.child, sa.outbound, sa.spi))
+    return words.Sas(seq, tuple(_sa(source, sa, now) for sa in rows))
+
+
+def _sa(source: Source, sa: SaView, now: float) -> words.SaRow:
+    slot = source.slot(sa.slot)
+    return words.SaRow(
+        label=sa.label,
+        direction=sa.direction,
+        spi=sa.spi,
+        worker=sa.worker,
+        suite=sa.suite,
+        engine=sa.engine,
+        esn=sa.esn,
+        replay_window=sa.replay_window,
+        local=sa.local,
+        remote=sa.remote,
+        encap=sa.encap,
+        number=slot.next_seq if sa.outbound else slot.top,
+        granted=slot.granted,
+        packets=slot.packets,
+        bytes=slot.bytes,
+        idle_ns=max(0, int(now * NS) - slot.last_seen_ns) if slot.last_seen_ns else -1,
+        drops=_happened(slot.drops),
+        error=sa.error,
+    )
+
+
+def drops(source: Source, seq: int) -> words.Drops:
+    view, door = source.view(), source.door()
+    names = {port.index: port.interface for port in view.ports}
+    return words.Drops(
+        seq=seq,
+        door=tuple(words.PortDrops(p.interface, _counts(door_verdict_names(), door[p.index])) for p in view.ports),
+        workers=tuple(
+            words.WorkerDrops(worker, _counts(verdict_names(), counters.verdicts))
+            for worker, counters in enumerate(source.counters())
+        ),
+        sockets=tuple(
+            words.SocketDrops(
+                names.get(s.port, str(s.port)), s.queue, s.worker, _counts(s.counts.keys(), tuple(s.counts.values()))
+            )
+            for s in source.sockets()
+        ),
+        sas=tuple(
+            words.SaDrops(sa.label, sa.direction, _happened(source.slot(sa.slot).drops))
+            for sa in sorted(view.sas, key=lambda sa: (sa.child, sa.outbound, sa.spi))
+        ),
+    )

@@ -1,0 +1,126 @@
+"""The operator socket: answers the CLI's questions about the gateway, on control's event loop.
+
+Only root and control's own user may ask (SO_PEERCRED; the socket's mode says the same). A connection that says
+anything but its vocabulary, or does not take its answers, is closed; no other notices. Knows no SA and no worker.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import socket
+import struct
+import time
+from collections.abc import Callable
+
+import structlog
+
+from xdpsec.channel import operator as words
+from xdpsec.channel.framing import ChannelClosed, Received, Wire, close_all
+from xdpsec.channel.hub import Peer
+from xdpsec.daemon import answers
+from xdpsec.metrics.values import Source
+
+#: A person and a few scripts; each connection costs a descriptor and a frame's memory.
+MAX_CONNECTIONS = 16
+#: Packets that may wait for one connection when it asks again: more is somebody who asks and does not read.
+MAX_UNSENT = 64
+_QUESTIONS = frozenset((words.Hello, words.StatusQuery, words.SasQuery, words.DropsQuery))
+_CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
+
+log = structlog.get_logger()
+
+
+class OperatorServer:
+    """Serves from the moment it is made, inside a running loop; takes over the listening descriptor."""
+
+    def __init__(self, listener_fd: int, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source, self._clock = source, clock
+        self._listener = socket.socket(fileno=listener_fd)
+        self._listener.setblocking(False)
+        self._loop = asyncio.get_running_loop()
+        self._connections: set[_Connection] = set()
+        self._loop.add_reader(self._listener.fileno(), self._accept)
+
+    @property
+    def connections(self) -> int:
+        return len(self._connections)
+
+    def close(self) -> None:
+        self._loop.remove_reader(self._listener.fileno())
+        self._listener.close()
+        for connection in list(self._connections):
+            connection.close()
+        self._connections.clear()
+
+    def _accept(self) -> None:
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):
+            sock, _ = self._listener.accept()
+            refusal = self._refusal(sock)
+            if refusal:
+                log.warning("operator_refused", reason=refusal)
+                sock.close()
+                return
+            self._connections.add(_Connection(sock, self._answer, self._connections.discard))
+
+    def _refusal(self, sock: socket.socket) -> str:
+        credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
+        _, uid, _ = _CREDENTIALS.unpack(credentials)
+        if uid not in (0, os.getuid()):
+            return f"user {uid} may not ask"
+        if len(self._connections) >= MAX_CONNECTIONS:
+            return f"{MAX_CONNECTIONS} connections are open already"
+        return ""
+
+    def _answer(self, question: object, seq: int) -> words.Answer:
+        if isinstance(question, words.StatusQuery):
+            return answers.status(self._source, seq, self._clock())
+        if isinstance(question, words.SasQuery):
+            return answers.sas(self._source, seq, self._clock())
+        if isinstance(question, words.DropsQuery):
+            return answers.drops(self._source, seq)
+        return words.Welcome(seq, words.VERSION, self._source.view().version)
+
+
+class _Connection:
+    """One operator: Hello first, then questions."""
+
+    def __init__(
+        self,
+        sock: socket.socket,
+        answer: Callable[[object, int], words.Answer],
+        on_end: Callable[[_Connection], None],
+    ) -> None:
+        self._answer, self._on_end = answer, on_end
+        self._greeted = False
+        self._peer = Peer(Wire(sock), _QUESTIONS, self._on_message, self._on_close)
+
+    def close(self) -> None:
+        self._peer.close()
+
+    def _on_message(self, received: Received) -> None:
+        close_all(received.descriptors)  # nobody was asked for any
+        question = received.message
+        if isinstance(question, words.Hello) == self._greeted:
+            self._end("Hello comes first, and once")
+            return
+        if self._peer.unsent > MAX_UNSENT:
+            self._end("answers are not taken")
+            return
+        with contextlib.suppress(ChannelClosed):
+            self._peer.tell(self._answer(question, received.seq))
+        if isinstance(question, words.Hello):
+            self._greeted = True
+            if question.version != words.VERSION:
+                self._end(f"version {question.version} of the vocabulary is not ours")
+
+    def _end(self, reason: str) -> None:
+        log.warning("operator_refused", reason=reason)
+        self._peer.close()
+        self._on_end(self)
+
+    def _on_close(self, reason: Exception) -> None:
+        if not isinstance(reason, ChannelClosed):
+            log.warning("operator_refused", reason=str(reason))
+        self._on_end(self)
