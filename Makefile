@@ -1,10 +1,30 @@
 # Each target is one line onto something readable. `make help` lists them.
-.PHONY: help setup build
-help:   ## this list
-	@grep -E '^[a-z-]+:.*##' Makefile | sed 's/:.*##/\t/'
-setup:  ## virtual environment with pinned packages, then build
-	test -x .venv/bin/python || python3 -m venv .venv
-	.venv/bin/pip install -q --require-hashes -r requirements.txt
-	$(MAKE) build
-build:  ## compile what changed
-	.venv/bin/pip install -q --no-build-isolation --no-deps -e .
+.PHONY: help setup demo test build lint format bench fuzz mutants interop docs pins
+ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
+
+help:    ## this list
+	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' Makefile
+setup:   ## install what is missing (system packages, virtual environment), build
+	@deploy/setup demo
+demo:    ## set up, then two gateways, real traffic, a table; removes itself
+	@deploy/setup demo && $(ROOT) .venv/bin/xdpsec demo
+test:    ## set up, then every test
+	@deploy/setup test && .venv/bin/python tests/run
+build:   ## compile what changed
+	@.venv/bin/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
+lint:    ## style, types, warnings; changes nothing
+	@tests/lint
+format:  ## lay out Python and C as tests/lint wants it
+	@.venv/bin/ruff format . && .venv/bin/clang-format -i $$(git ls-files '*.[ch]')
+bench:   ## measure; writes build/bench.json
+	@deploy/setup bench && $(ROOT) .venv/bin/python tests/bench/run.py
+fuzz:    ## a million mutated frames
+	@.venv/bin/python tests/run fuzz
+mutants: ## break one check at a time; a test named beforehand must fail
+	@tests/mutants
+interop: ## a Linux kernel as peer
+	@deploy/setup test && .venv/bin/python tests/run interop
+docs:    ## write what is generated in docs/
+	@.venv/bin/python docs/generate.py
+pins:    ## renew requirements.txt from requirements.in
+	@deploy/pins

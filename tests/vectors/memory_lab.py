@@ -47,7 +47,7 @@ class Suite:
 
     @property
     def gcm(self) -> bool:
-        return self.cipher == lib.XS_AES_GCM
+        return bool(self.cipher == lib.XS_AES_GCM)
 
     @property
     def iv_len(self) -> int:

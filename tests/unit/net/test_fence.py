@@ -163,7 +163,7 @@ def test_nft_is_not_there(namespace: None, monkeypatch: pytest.MonkeyPatch, tmp_
 def test_missing_against_counting() -> None:
     """By brute force over an eight-address world: exactly what was not covered, and each address pair once."""
     chance = random.Random(4301)
-    world = [ipaddress.ip_address(f"10.0.0.{n}") for n in range(8)]
+    world = [ipaddress.IPv4Address(f"10.0.0.{n}") for n in range(8)]
 
     def net() -> str:
         bits = chance.randint(29, 32)
