@@ -1,4 +1,4 @@
-"""One gateway of the demo as its user runs it: `xdpsec run`, then questions by the command line. Knows no more of it."""
+"""A gateway of the demo as its user runs it: `xdpsec run`, then questions by the command line. Knows nothing else."""
 
 from __future__ import annotations
 

@@ -131,7 +131,7 @@ static void hmac_vectors(void)
     }
 }
 
-/* --- bursts -------------------------------------------------------------------------------------------------------- */
+/* --- bursts -- */
 
 static uint8_t packets[2][BURST][ROOM], sealed[BURST][ROOM];
 
@@ -200,10 +200,23 @@ static void ivs_agree_and_never_repeat(void)
         xs_engine_get(CHOICES[e])->key_free(keys[e]);
 }
 
-/* --- the proof at start -------------------------------------------------------------------------------------------- */
+/* --- the proof at start -- */
 
-enum fault { NONE, FLIPS_TEXT, FLIPS_ICV, SEALS_NOTHING, OPENS_ANYTHING, OPENS_NOTHING, LEAVES_CIPHERTEXT, FORGETS_TAIL,
-             FORGETS_AAD, WRONG_IV, SHORT_ICV, NO_KEYS, FAULTS };
+enum fault {
+    NONE,
+    FLIPS_TEXT,
+    FLIPS_ICV,
+    SEALS_NOTHING,
+    OPENS_ANYTHING,
+    OPENS_NOTHING,
+    LEAVES_CIPHERTEXT,
+    FORGETS_TAIL,
+    FORGETS_AAD,
+    WRONG_IV,
+    SHORT_ICV,
+    NO_KEYS,
+    FAULTS
+};
 static enum fault fault;
 
 static struct xs_key *faulty_key(const struct xs_sa_conf *conf)
