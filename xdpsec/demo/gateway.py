@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -20,14 +21,14 @@ LAST_LINES = 8
 
 
 class Gateway:
-    """Starts at once; `wait` until it serves."""
+    """Starts at once, by `argv` where that is given; `wait` until it serves."""
 
-    def __init__(self, lab: Lab, site: Site, config: Path) -> None:
+    def __init__(self, lab: Lab, site: Site, config: Path, argv: Sequence[str] | None = None) -> None:
         self.site, self.config = site, config
         self.log = config.with_name("log")
         self._lab = lab
         self._notification = Notification(config.with_name("notify"))
-        argv = [XDPSEC, "run", "--config", str(config)]
+        argv = argv or [XDPSEC, "run", "--config", str(config)]
         self._process = lab.start(site.gateway, argv, self.log, env=self._notification.environment)
 
     def wait(self) -> None:
