@@ -158,7 +158,7 @@ class Wire:
     def __init__(self, sock: socket.socket) -> None:
         sock.setblocking(False)
         self.socket = sock
-        #: called with the bytes of every frame once it is read: they may have held keys
+        #: called with the bytes of every frame once it is read or sent: they may have held keys
         self.wipe: Callable[[bytes], None] = _keep
         self._joiner = Joiner()
         self._sequence = 0

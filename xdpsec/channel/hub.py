@@ -65,7 +65,9 @@ class Peer:
             if self.closed:
                 raise ChannelClosed("the channel is closed")
             seq = self._wire.number()
-            packets = list(split(encode(message, seq)))
+            frame = encode(message, seq)
+            packets = list(split(frame))
+            self._wire.wipe(frame)
         except Exception:
             close_all(given)
             raise
@@ -109,11 +111,15 @@ class Peer:
                 if not self._wire.send_packet(packet, descriptors):
                     self._loop.add_writer(self._wire.fileno(), self._writable)
                     return
-                close_all(self._queue.popleft()[2])
+                self._done_with(*self._queue.popleft())
         except ChannelClosed as error:
             self._end(error)
             return
         self._loop.remove_writer(self._wire.fileno())
+
+    def _done_with(self, packet: bytes, _: Sequence[int], given: Sequence[int]) -> None:
+        self._wire.wipe(packet)
+        close_all(given)
 
     # --- words in ----------------------------------------------------------------------------------------------
 
@@ -155,9 +161,8 @@ class Peer:
         self._loop.remove_reader(self._wire.fileno())
         self._loop.remove_writer(self._wire.fileno())
         self._wire.close()
-        for _, _, given in self._queue:
-            close_all(given)
-        self._queue.clear()
+        while self._queue:
+            self._done_with(*self._queue.popleft())
         for future in list(self._calls.values()):
             if not future.done():
                 future.set_exception(reason if isinstance(reason, ChannelClosed) else ChannelClosed(str(reason)))

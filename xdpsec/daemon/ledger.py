@@ -6,7 +6,7 @@ marker, which is how a restored state file is told apart. Blocks while the disk 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
 
@@ -29,7 +29,7 @@ class Mark(Protocol):
 
     def read(self, known: bool) -> dict[bytes, Saved]: ...
 
-    def write(self, rows: Mapping[bytes, Saved], current: Iterable[bytes]) -> None: ...
+    def write(self, rows: Mapping[bytes, Saved], current: Collection[bytes]) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)

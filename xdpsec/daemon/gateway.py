@@ -1,0 +1,150 @@
+"""A running gateway: what workers report goes to grants and paths, what those decide to workers; the view of it all.
+
+Made from a start-up that succeeded. Knows no file and starts no process.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Coroutine, Sequence
+from importlib.metadata import version
+from typing import Any
+
+import structlog
+
+from xdpsec.channel import messages as words
+from xdpsec.channel.framing import ChannelClosed
+from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer, Refused
+from xdpsec.config.values import Config
+from xdpsec.daemon import ledger
+from xdpsec.daemon.fleet import Fleet
+from xdpsec.daemon.grants import Grants
+from xdpsec.daemon.paths import Paths
+from xdpsec.daemon.rooms import Maps, Watcher
+from xdpsec.daemon.setup import Security
+from xdpsec.daemon.slots import Slots
+from xdpsec.daemon.snapshot import Snapshots
+from xdpsec.metrics.values import ChildView, MetricsView, Port, View
+from xdpsec.policy.spd import policies
+
+log = structlog.get_logger()
+
+
+class Gateway:
+    """`now` in seconds of CLOCK_MONOTONIC. `metrics` is replaced by whoever serves them."""
+
+    def __init__(
+        self,
+        config: Config,
+        supervisor: Peer,
+        maps: Maps,
+        slots: Slots,
+        security: Security,
+        ports: Sequence[Port],
+        watcher: Watcher,
+        now: float,
+    ) -> None:
+        self._config, self._supervisor, self._slots = config, supervisor, slots
+        self._security, self._ports, self._started = security, tuple(ports), now
+        self._peers = {child.index: peer.name for peer in config.peers for child in peer.children}
+        self._asking: set[asyncio.Task[None]] = set()
+        self.metrics = MetricsView(config.gateway.metrics_host, config.gateway.metrics_port)
+        self.fleet = Fleet(supervisor, config.gateway.cores, lambda *told: self._snapshots.brief(*told), self._on_word)
+        self._grants = Grants(security.seats, security.places, security.ledger, slots, self.fleet.tell)
+        self._paths = Paths(
+            watcher,
+            {port.index: port.mtu for port in ports if port.outside},
+            [peer.remote for peer in config.peers],
+            tell=self.fleet.tell_all,
+            keep=self._keep,
+            moved=maps.set_addresses,
+            resized=lambda remote, mtu: self._snapshots.resized(remote, mtu, self.fleet.tell),
+        )
+        rows = policies(config.children, security.owners)
+        self._snapshots = Snapshots(rows, security.seats, self._grants, self._paths, self._peers.__getitem__)
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Until `stop`; then every worker is stopped and the exact numbers are on disk."""
+        await self._paths.look()
+        grants = asyncio.create_task(self._grants.run())
+        jobs = [_task(stop.wait()), _task(self._paths.run()), _task(self.fleet.run())]
+        await asyncio.wait([grants, *jobs], return_when=asyncio.FIRST_COMPLETED)
+        for job in jobs:
+            job.cancel()
+        results = await asyncio.gather(*jobs, return_exceptions=True)
+        gone = await self.fleet.stop()
+        self._grants.close()
+        await grants
+        for result in results:
+            if isinstance(result, Exception):
+                raise result
+        await self._save_exact(gone)
+
+    async def _save_exact(self, gone: frozenset[int]) -> None:
+        """Of the SAs whose worker is gone; what a worker may still use keeps its block."""
+        seats = self._security.seats.values()
+        places = {seat.sa.sa_id: seat.slot for seat in seats if seat.owner in gone}
+        await asyncio.to_thread(ledger.finish, self._security.ledger, self._slots, places)
+        log.info("stopped", exact=len(places), sas=len(seats))
+
+    # --- words from workers --------------------------------------------------------------------------------------
+
+    def _on_word(self, worker: int, message: words.Message) -> None:
+        match message:
+            case words.GrantWanted(slot):
+                self._grants.want(slot)
+            case words.ResolveWanted(port, addr):
+                self._paths.resolve(port, addr)
+            case words.Exhausted(slot):
+                self._snapshots.exhausted(slot)
+            case words.Acquire(child):
+                label = self._config.children[child].label
+                log.warning("no SA for a packet", child=label, worker=worker, fix="see `xdpsec list-sas`")
+            case _:
+                raise TypeError(f"worker {worker} said {type(message).__name__}")
+
+    def _keep(self, message: words.SetNeighbour) -> None:
+        asking = asyncio.create_task(self._keep_neighbour(message))
+        self._asking.add(asking)
+        asking.add_done_callback(self._asking.discard)
+
+    async def _keep_neighbour(self, message: words.SetNeighbour) -> None:
+        with contextlib.suppress(ChannelClosed):
+            try:
+                await self._supervisor.call(message, PRIVILEGED_SECONDS)
+            except (Refused, TimeoutError) as error:
+                self._paths.forget((message.port, message.addr))
+                log.warning("neighbour not kept", port=message.port, address=message.addr, error=str(error))
+
+    # --- what can be seen ----------------------------------------------------------------------------------------
+
+    def view(self) -> View:
+        return View(
+            version=version("xdpsec"),
+            config_file=self._config.file,
+            started=self._started,
+            ports=self._ports,
+            workers=self.fleet.views(),
+            children=tuple(
+                ChildView(
+                    child.index, child.peer, child.name, child.local, child.remote, self._security.owners[child.index]
+                )
+                for child in self._config.children
+            ),
+            sas=self._snapshots.views(),
+            metrics=self.metrics,
+        )
+
+    def sockets(self) -> list[tuple[int, int, int, int]]:
+        """(worker, port, queue, descriptor) of every AF_XDP socket, in the order that the supervisor gives them."""
+        queues = [(port.index, queue) for port in self._ports for queue in range(port.queues)]
+        return [
+            (member.index, port, queue, descriptor)
+            for member in self.fleet.members
+            for (port, queue), descriptor in zip(queues, member.sockets, strict=False)
+        ]
+
+
+def _task(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:
+    return asyncio.create_task(work)

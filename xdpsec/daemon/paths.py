@@ -1,0 +1,139 @@
+"""Routes and next hops: what the kernel knows, told to every worker when it changes, and kept alive where we need it.
+
+The kernel sees none of our traffic, so that it would forget the neighbours that we use. Knows no SA: peers are outer
+addresses here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ipaddress
+from collections.abc import Callable, Iterable, Mapping, Sequence
+
+import structlog
+
+from xdpsec.channel.messages import Message, NextHop, Route, RouteReplace, SetNeighbour
+from xdpsec.daemon.rooms import Watcher
+
+#: After each look at the kernel's tables, so that a burst of changes costs a few looks and not one for each.
+PAUSE_SECONDS = 0.05
+#: Next hops kept alive: a kept one costs the kernel an entry for good (its table holds 1,024 by default).
+MAX_KEPT = 512
+MTU_DEFAULT = 1500  # towards a peer that no route leads to just now
+
+log = structlog.get_logger()
+Hop = tuple[int, str]
+
+
+def lookup(routes: Iterable[Route], address: str) -> Route | None:
+    """The longest prefix that holds `address`."""
+    target = ipaddress.ip_address(address)
+    best, length = None, -1
+    for route in routes:
+        network = ipaddress.ip_network(route.prefix)
+        if network.prefixlen > length and network.version == target.version and target in network:
+            best, length = route, network.prefixlen
+    return best
+
+
+class Paths:
+    """`mtus`: port index -> MTU of the outside ports; `remotes` are the peers' outer addresses. `tell` reaches every
+    worker that has its snapshot or is getting it; `keep` asks for a neighbour to be kept; `moved` hears of new own
+    addresses, `resized` of the peers whose path MTU changed."""
+
+    def __init__(
+        self,
+        watcher: Watcher,
+        mtus: Mapping[int, int],
+        remotes: Sequence[str],
+        tell: Callable[[Message], None],
+        keep: Callable[[SetNeighbour], None],
+        moved: Callable[[Sequence[str]], None],
+        resized: Callable[[str, int], None],
+    ) -> None:
+        self._watcher, self._mtus, self._remotes = watcher, mtus, tuple(dict.fromkeys(remotes))
+        self._tell, self._keep, self._moved, self._resized = tell, keep, moved, resized
+        self._rung = asyncio.Event()
+        self._paths_rang = True
+        self._kept: set[Hop] = set()
+        self._addresses: tuple[str, ...] = ()
+        self._path_mtus: dict[str, int] = {}
+        self.routes: tuple[Route, ...] = ()
+        self.hops: tuple[NextHop, ...] = ()
+
+    def path_mtu(self, remote: str) -> int:
+        """Bytes: the MTU of the outside port that leads to the peer."""
+        route = lookup(self.routes, remote)
+        port = route.port if route else -1
+        return self._mtus.get(port, min(self._mtus.values(), default=MTU_DEFAULT))
+
+    def resolve(self, port: int, address: str) -> None:
+        """A packet waits for this next hop."""
+        self._keep_alive((port, address))
+
+    async def look(self) -> None:
+        """Reads the kernel's tables and tells what changed since the last look."""
+        paths, self._paths_rang = self._watcher.drain() or self._paths_rang, False
+        if paths:
+            routes = await asyncio.to_thread(self._watcher.routes)
+            addresses = await asyncio.to_thread(self._watcher.addresses)
+            if addresses != self._addresses:
+                self._addresses = addresses
+                self._moved(addresses)
+            if routes != self.routes:
+                self.routes = routes
+                self._tell(RouteReplace(routes))
+            self._peers()
+        hops = await asyncio.to_thread(self._watcher.next_hops)
+        gone = {(hop.port, hop.addr) for hop in self.hops} - {(hop.port, hop.addr) for hop in hops}
+        fresh = set(hops) - set(self.hops)
+        self.hops = hops
+        for port, address in sorted(gone):
+            self._tell(NextHop(port, address, b""))
+        for hop in hops:
+            if hop in fresh:
+                self._tell(hop)
+
+    async def run(self) -> None:
+        """Looks whenever the kernel rings, until cancelled."""
+        loop = asyncio.get_running_loop()
+        loop.add_reader(self._watcher.fileno(), self._ring)
+        try:
+            while True:
+                await self._rung.wait()
+                self._rung.clear()
+                await self.look()
+                await asyncio.sleep(PAUSE_SECONDS)
+        finally:
+            loop.remove_reader(self._watcher.fileno())
+
+    def _ring(self) -> None:
+        self._paths_rang |= self._watcher.drain()
+        self._rung.set()
+
+    def _peers(self) -> None:
+        """Next hops and path MTUs of the peers, and the routers that other traffic goes to."""
+        for remote in self._remotes:
+            route = lookup(self.routes, remote)
+            if route is not None:
+                self._keep_alive((route.port, route.via or remote))
+            mtu = self.path_mtu(remote)
+            if self._path_mtus.setdefault(remote, mtu) != mtu:
+                self._path_mtus[remote] = mtu
+                self._resized(remote, mtu)
+        for route in self.routes:
+            if route.via:
+                self._keep_alive((route.port, route.via))
+
+    def _keep_alive(self, hop: Hop) -> None:
+        if hop in self._kept:
+            return
+        if len(self._kept) == MAX_KEPT:
+            log.warning("too many next hops", most=MAX_KEPT, port=hop[0], address=hop[1])
+            return
+        self._kept.add(hop)
+        self._keep(SetNeighbour(*hop))
+
+    def forget(self, hop: Hop) -> None:
+        """The kernel would not keep it: the next packet that needs it asks again."""
+        self._kept.discard(hop)

@@ -1,0 +1,131 @@
+"""The snapshot: everything a worker is told before it takes frames, and which of its SAs it could take.
+
+Policies, routes, next hops, its SAs with their blocks. An SA that the worker refuses is reported and left out; the
+others carry packets.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import structlog
+
+from xdpsec.channel import messages as words
+from xdpsec.channel.hub import ACK_SECONDS, Peer, Refused
+from xdpsec.daemon.grants import Grants, Seat
+from xdpsec.daemon.paths import Paths
+from xdpsec.metrics.values import SaView
+from xdpsec.workers import native
+
+log = structlog.get_logger()
+
+
+class Snapshots:
+    """`seats`: slot -> SA. `peer_of`: child -> the name of its peer."""
+
+    def __init__(
+        self,
+        policies: Sequence[words.Policy],
+        seats: Mapping[int, Seat],
+        grants: Grants,
+        paths: Paths,
+        peer_of: Callable[[int], str],
+    ) -> None:
+        self._policies, self._seats, self._grants, self._paths = tuple(policies), seats, grants, paths
+        self._peer_of = peer_of
+        self._engines: dict[int, str] = {}
+        self._errors: dict[int, str] = {}
+        self._mtus: dict[int, int] = {}  # of SAs in use, by slot
+
+    async def brief(self, worker: int, peer: Peer) -> None:
+        """Tells worker `worker`. What changes meanwhile reaches it by the same channel, behind its tables."""
+        seats = [seat for seat in self._seats.values() if seat.owner == worker]
+        calls = [
+            peer.post(words.PolicyReplace(self._policies)),
+            peer.post(words.RouteReplace(self._paths.routes)),
+        ]
+        for hop in self._paths.hops:
+            peer.tell(hop)
+        installs = []
+        for seat in seats:
+            self._mtus.pop(seat.slot, None)
+            mtu = self._paths.path_mtu(seat.sa.remote)
+            message = seat.sa.install(seat.slot, mtu)
+            installs.append((seat, mtu, peer.post(message)))
+            native.wipe(message.key)
+            native.wipe(message.auth_key)
+        for call in calls:
+            await peer.answer(call, ACK_SECONDS)
+        taken: dict[Seat, int] = {}
+        for seat, mtu, call in installs:
+            try:
+                await peer.answer(call, ACK_SECONDS)
+                taken[seat] = mtu
+                self._errors.pop(seat.slot, None)
+            except Refused as refusal:
+                self._refused(seat, refusal)
+        await self._use(peer, taken)
+        await self._ask_engines(peer, seats)
+
+    def _refused(self, seat: Seat, refusal: Refused) -> None:
+        self._errors[seat.slot] = f"worker {seat.owner} refused it: {refusal}"
+        log.error("SA refused", child=seat.sa.label, spi=hex(seat.sa.spi), worker=seat.owner, error=str(refusal))
+
+    async def _use(self, peer: Peer, taken: Mapping[Seat, int]) -> None:
+        """Blocks, and outbound SAs into use; then what the path became since they were installed."""
+        for seat in taken:
+            peer.tell(self._grants.granted(seat.slot))
+        out = {seat: mtu for seat, mtu in taken.items() if seat.sa.outbound}
+        for call in [peer.post(words.SaUse(seat.sa.child, seat.sa.spi)) for seat in out]:
+            await peer.answer(call, ACK_SECONDS)
+        for seat, mtu in out.items():
+            self._mtus[seat.slot] = mtu
+            self._resize(seat, self._paths.path_mtu(seat.sa.remote), peer.tell)
+
+    async def _ask_engines(self, peer: Peer, seats: Sequence[Seat]) -> None:
+        reply = await peer.call(words.SaQuery(), ACK_SECONDS)
+        assert isinstance(reply.message, words.SaEngines)
+        rows = {(spi, outbound): engine for spi, outbound, engine in reply.message.rows}
+        for seat in seats:
+            self._engines[seat.slot] = rows.get((seat.sa.spi, seat.sa.outbound), "")
+
+    def resized(self, remote: str, mtu: int, tell: Callable[[int, words.Message], None]) -> None:
+        """The path to a peer has another MTU."""
+        for seat in self._seats.values():
+            if seat.sa.outbound and seat.sa.remote == remote and seat.slot in self._mtus:
+                self._resize(seat, mtu, lambda message, owner=seat.owner: tell(owner, message))  # type: ignore[misc]
+
+    def _resize(self, seat: Seat, mtu: int, tell: Callable[[words.Message], object]) -> None:
+        if self._mtus[seat.slot] != mtu:
+            self._mtus[seat.slot] = mtu
+            tell(words.PathMtu(seat.sa.child, mtu))
+
+    def exhausted(self, slot: int) -> None:
+        """The SA stopped for good."""
+        sa = self._seats[slot].sa
+        self._errors[slot] = "its sequence numbers are used up; make new keys on both gateways"
+        log.error("sequence numbers used up", child=sa.label, spi=hex(sa.spi), fix="make new keys on both gateways")
+
+    def views(self) -> tuple[SaView, ...]:
+        rows = sorted(self._seats.values(), key=lambda seat: (seat.sa.child, seat.sa.outbound))
+        return tuple(self._view(seat) for seat in rows)
+
+    def _view(self, seat: Seat) -> SaView:
+        sa = seat.sa
+        return SaView(
+            child=sa.child,
+            label=sa.label,
+            peer=self._peer_of(sa.child),
+            outbound=sa.outbound,
+            spi=sa.spi,
+            worker=seat.owner,
+            slot=seat.slot,
+            suite=sa.suite.name,
+            engine=self._engines.get(seat.slot, ""),
+            esn=sa.esn,
+            replay_window=sa.replay_window,
+            local=sa.local,
+            remote=sa.remote,
+            encap=sa.encap,
+            error=self._errors.get(seat.slot, ""),
+        )
