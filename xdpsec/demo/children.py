@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -91,7 +92,7 @@ def _key(suite: Suite) -> Key:
     return Key(secrets.token_hex(suite.key_len), secrets.token_hex(suite.auth_len) if suite.auth_len else "")
 
 
-def write(directory: Path, site: Site, peer: Site, children: tuple[Child, ...]) -> Path:
+def write(directory: Path, site: Site, peer: Site, children: Sequence[Child]) -> Path:
     """Write the key files (root's alone) and the configuration of `site` below `directory`; return the latter."""
     directory.mkdir()
     for child in children:
@@ -121,7 +122,7 @@ def _secret(path: Path, text: str) -> None:
         file.write(text)
 
 
-def configuration(directory: Path, site: Site, peer: Site, children: tuple[Child, ...]) -> str:
+def configuration(directory: Path, site: Site, peer: Site, children: Sequence[Child]) -> str:
     """The file a user would write for `site`."""
     head = f"""[gateway]
 outside = ["{OUTSIDE}"]

@@ -1,0 +1,159 @@
+"""What the demo found: tables for a person, one JSON object for a program, and whether it was good."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from xdpsec.demo.figures import DIRECTIONS, LEAST_SHARE, Figures
+from xdpsec.demo.proof import Reading
+from xdpsec.demo.traffic import Stream
+
+#: Strangers that are printed; a leak may have millions.
+SHOWN = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """Everything that was measured. `strangers` are frames on the wan of a kind that has no business there, as tcpdump
+    prints them; `uncaptured` frames that the capture lost; `crossed` all frames that the wan's interfaces received."""
+
+    name: str
+    seconds: float
+    pings: int
+    wanted: int
+    streams: tuple[Stream, ...]
+    crossed: int
+    strangers: tuple[str, ...]
+    uncaptured: int
+    reading: Reading
+    gateways: tuple[Figures, ...]
+
+    def faults(self) -> list[str]:
+        """All that is wrong, in sentences; nothing when the demo is good."""
+        found = [fault for gateway in self.gateways for fault in gateway.faults()]
+        if self.strangers:
+            found.append(
+                f"{len(self.strangers)} frames crossed the wan that are neither ESP nor UDP 4500 nor ARP: "
+                + "; ".join(self.strangers[:SHOWN])
+            )
+        if self.uncaptured:
+            found.append(f"the capture lost {self.uncaptured} frames, so that it proves nothing")
+        found += [f"the decrypted capture: {fault}" for fault in self.reading.faults(self.wanted)]
+        found += [f"nothing arrived by {one.protocol} {_way(one)}" for one in self.streams if not one.bits_per_second]
+        return found
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain values. Neither keys nor payloads."""
+        return {
+            "name": self.name,
+            "good": not self.faults(),
+            "faults": self.faults(),
+            "seconds": round(self.seconds, 1),
+            "pings": self.pings,
+            "streams": [dataclasses.asdict(one) for one in self.streams],
+            "wan": {
+                "frames": self.crossed,
+                "strangers": len(self.strangers),
+                "uncaptured": self.uncaptured,
+                "kinds": dict(self.reading.kinds),
+            },
+            "decrypted": [
+                {
+                    "spi": one.sa.spi,
+                    "suite": one.sa.suite.name,
+                    "udp": one.sa.udp,
+                    "frames": one.frames,
+                    "known": one.known,
+                }
+                for one in self.reading.opened
+            ],
+            "gateways": [_gateway(one) for one in self.gateways],
+        }
+
+    def print(self, console: Console) -> None:
+        """Tables and one last word."""
+        for table in (_throughput(self), _packets(self.gateways), _cycles(self.gateways), _drops(self.gateways)):
+            console.print(table)
+        faults = self.faults()
+        for fault in faults:
+            console.print(f"[red]wrong[/red] {fault}", highlight=False, soft_wrap=True)
+        word = "[red]not as it should be[/red]" if faults else "[green]good[/green]"
+        console.print(f"{word}, in {self.seconds:.0f} s", highlight=False)
+
+
+def _gateway(figures: Figures) -> dict[str, Any]:
+    return {
+        "gateway": figures.letter,
+        "mode": figures.mode,
+        "handed_over": figures.handed_over,
+        "workers": [{**dataclasses.asdict(one), "carried": one.carried} for one in figures.workers],
+        "drops": [{"where": where, "reason": reason, "packets": n} for (where, reason), n in figures.drops.items()],
+    }
+
+
+def _way(stream: Stream) -> str:
+    return f"{stream.sender.upper()} to {stream.receiver.upper()}"
+
+
+def _table(title: str, columns: Iterable[str], left: int = 1) -> Table:
+    """Columns beyond the first `left` hold numbers."""
+    table = Table(title=title, title_justify="left", title_style="bold")
+    for number, column in enumerate(columns):
+        table.add_column(column, justify="left" if number < left else "right")
+    return table
+
+
+def _throughput(summary: Summary) -> Table:
+    table = _table("Throughput over eight children", ["", "Mbit/s", "slowest child", "fastest child", "lost"])
+    for one in summary.streams:
+        rates = (f"{bits / 1e6:,.1f}" for bits in (one.bits_per_second, one.slowest, one.fastest))
+        table.add_row(f"{one.protocol} {_way(one)}", *rates, f"{one.lost:.2%}" if one.protocol == "UDP" else "-")
+    return table
+
+
+def _packets(gateways: Sequence[Figures]) -> Table:
+    columns = [word for way in DIRECTIONS for word in (f"packets {way}", "share")]
+    table = _table("Packets by the workers' own counters", ["gateway", "worker", *columns, "handed over"], left=2)
+    for gateway in gateways:
+        for worker in gateway.workers:
+            cells = [cell for way in DIRECTIONS for cell in (f"{worker.packets[way]:,}", _share(worker.shares[way]))]
+            table.add_row(
+                gateway.letter.upper(), f"{worker.index} on core {worker.core}", *cells, f"{worker.handed_over:,}"
+            )
+    return table
+
+
+def _share(share: float) -> str:
+    colour = "red" if share < LEAST_SHARE else "green"
+    return f"[{colour}]{share:.1%}[/{colour}]"
+
+
+def _cycles(gateways: Sequence[Figures]) -> Table:
+    stages = list(gateways[0].workers[0].cycles)
+    table = _table("Cycles a packet by stage", ["gateway", "worker", *stages, "sum"], left=2)
+    for gateway in gateways:
+        for worker in gateway.workers:
+            cells = [f"{worker.cycles[stage]:,.0f}" for stage in stages]
+            table.add_row(gateway.letter.upper(), str(worker.index), *cells, f"{sum(worker.cycles.values()):,.0f}")
+    return table
+
+
+def _drops(gateways: Sequence[Figures]) -> Table:
+    """By reason; where exactly is in the JSON."""
+    table = _table("Drops by reason", ["gateway", "reason", "packets"], left=2)
+    for gateway in gateways:
+        reasons: Counter[str] = Counter()
+        for (_, reason), count in gateway.drops.items():
+            reasons[reason] += count
+        for reason, count in reasons.most_common():
+            table.add_row(gateway.letter.upper(), reason, f"{count:,}")
+        if not reasons:
+            table.add_row(gateway.letter.upper(), "none", "0")
+    return table
