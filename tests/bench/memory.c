@@ -1,7 +1,7 @@
 /* The worker's whole path against the bare call of the crypto library: same engine, same frames in the same chunks and
- * order, key expanded once, the same refill on both sides, in turns.
- *
- *   bench-memory encrypt|decrypt SIZE WORKERS PACKETS ALTERNATIONS
+ * order, key expanded once, the same refill on both sides, in turns. */
+
+/* bench-memory encrypt|decrypt SIZE WORKERS PACKETS ALTERNATIONS
  *
  * SIZE: bytes of the inner packet. PACKETS go through each side in all, over all workers (processes, one per core).
  * Prints one line of JSON: medians over the alternations of the CPU time per packet, packets lost, cycles per stage. */
