@@ -15,8 +15,10 @@ LEAST_SHARE = 0.25
 MOST_HANDED_OVER = 0.01
 #: Direction -> the verdict that counts its packets.
 DIRECTIONS = {"in": "DECRYPTED", "out": "ENCRYPTED"}
-#: Verdicts that say a packet got nowhere begin so; a socket counts nothing but losses.
+#: Verdicts that say a packet got nowhere begin so.
 DROP = "DROP_"
+#: XDP_STATISTICS that count lost frames; the others count moments at which a ring was empty.
+SOCKET_DROPS = ("rx_dropped", "rx_ring_full", "rx_invalid_descs", "tx_invalid_descs")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,5 +98,8 @@ def _drops(drops: Any) -> Iterable[tuple[tuple[str, str], int]]:
         yield from (((f"door {port}", reason), count) for reason, count in counts.items() if reason.startswith(DROP))
     for worker, counts in drops["workers"].items():
         yield from (((f"worker {worker}", name), count) for name, count in counts.items() if name.startswith(DROP))
-    for socket, counts in drops["sockets"].items():
-        yield from (((f"socket {socket}", reason), count) for reason, count in counts.items())
+    for port, queues in drops["sockets"].items():
+        for queue, workers in queues.items():
+            for worker, counts in workers.items():
+                place = f"socket of {port}, queue {queue}, worker {worker}"
+                yield from (((place, name), counts[name]) for name in SOCKET_DROPS)
