@@ -1,0 +1,1 @@
+"""Third-party peers that the tests bring along, and the table of who understood whom."""

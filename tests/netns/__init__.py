@@ -1,0 +1,1 @@
+"""Whole gateways in network namespaces."""

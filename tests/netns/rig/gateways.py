@@ -1,0 +1,161 @@
+"""A gateway as its operator runs it, and everything that can be done to it: started, stopped, killed whole or in part,
+rebooted. Started gateways are waited for by sd_notify(3), ended ones by their death. Knows nothing of IPsec.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import shutil
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from xdpsec.demo.lab import Lab, Process, run
+from xdpsec.demo.waiting import Notification
+
+XDPSEC = str(Path(sys.executable).with_name("xdpsec"))
+#: A start takes a second or two on an idle machine; nine others may share it.
+READY_SECONDS = 30.0
+#: From SIGKILL to the end of a process: the kernel takes its memory and its sockets away.
+DEATH_SECONDS = 10.0
+BOOT_ID = "/proc/sys/kernel/random/boot_id"
+
+
+class GatewayError(Exception):
+    """The gateway did not start; the text is the end of its log."""
+
+
+class Gateway:
+    """`config` lies in a directory of its own, which also takes the log and what the configuration puts there."""
+
+    def __init__(self, lab: Lab, namespace: str, config: Path) -> None:
+        self.namespace, self.config = namespace, config
+        self.log = config.with_name("log")
+        self._lab = lab
+        self._boot = ""
+        self._process: Process | None = None
+
+    # --- life ------------------------------------------------------------------------------------------------
+
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def begin(self) -> Process:
+        """Start it and wait for nothing."""
+        assert not self.running, "it runs already"
+        command = [XDPSEC, "run", "--config", str(self.config)]
+        if self._boot:
+            # `ip netns exec` gives a mount namespace of its own
+            command = ["sh", "-c", f'mount --bind "{self._boot}" {BOOT_ID} && exec "$@"', "sh", *command]
+        self._notification = Notification(self.config.with_name("notify"))
+        self._process = self._lab.start(self.namespace, command, self.log, env=self._notification.environment)
+        return self._process
+
+    def start(self) -> float:
+        """Start it and wait until it says that it serves; the seconds that took."""
+        began = time.monotonic()
+        ready = self._notified(self.begin())
+        if not ready:
+            raise GatewayError(f"{self.namespace} did not start:\n{self.tail(12)}")
+        return time.monotonic() - began
+
+    def _notified(self, process: Process) -> bool:
+        try:
+            return self._notification.wait(process, READY_SECONDS)
+        finally:
+            self._notification.close()
+
+    def refuse(self) -> str:
+        """Start it, expect that it ends by itself with status 2, and return what it said."""
+        before = len(self.log.read_text()) if self.log.exists() else 0
+        process = self.begin()
+        self._notification.close()
+        status = process.wait(READY_SECONDS)
+        said = self.log.read_text()[before:]
+        assert status == 2, f"status {status} instead of 2: {said}"
+        return said
+
+    def stop(self) -> int:
+        """SIGTERM, as systemd does, and wait; its status."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(READY_SECONDS)
+
+    def kill(self) -> None:
+        """SIGKILL for every process at once; returns when all are gone."""
+        pids = self.pids()
+        kill(pids)
+        if self._process is not None:
+            self._process.wait(DEATH_SECONDS)
+
+    def reboot(self) -> None:
+        """What a reboot leaves of a gateway that is dead: no tmpfs state, another boot id, no fence."""
+        assert not self.running
+        shutil.rmtree(self.config.with_name("run"), ignore_errors=True)
+        self._boot = str(self.config.with_name("boot_id"))
+        Path(self._boot).write_text(f"{uuid.uuid4()}\n")
+        self._lab.inside(self.namespace, "nft", "flush", "ruleset")
+
+    # --- processes -------------------------------------------------------------------------------------------
+
+    @property
+    def supervisor(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def pids(self) -> list[int]:
+        """Every process in its namespace."""
+        return [int(word) for word in run(["ip", "netns", "pids", self.namespace]).split()]
+
+    def control(self) -> int:
+        """The pid of control."""
+        return next(pid for pid in self.pids() if b"xdpsec.daemon.control" in _command(pid))
+
+    def workers(self) -> list[int]:
+        """The pids of the workers, by index."""
+        return [worker["pid"] for worker in self.ask("status")["workers"]]
+
+    # --- questions -------------------------------------------------------------------------------------------
+
+    def ask(self, verb: str) -> Any:
+        """What `xdpsec VERB --json` prints."""
+        return json.loads(self._lab.inside(self.namespace, XDPSEC, verb, "--json", "--config", str(self.config)))
+
+    def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
+        """Any command of the CLI in the gateway's namespace."""
+        argv = ["ip", "netns", "exec", self.namespace, XDPSEC, *words]
+        return subprocess.run(argv, capture_output=True, text=True, timeout=READY_SECONDS, check=False)
+
+    def tail(self, lines: int) -> str:
+        return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
+
+
+def kill(pids: Sequence[int]) -> None:
+    """SIGKILL for all, then wait until the last is gone."""
+    opened = []
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            opened.append(os.pidfd_open(pid))
+    for descriptor in opened:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+    until = time.monotonic() + DEATH_SECONDS
+    for descriptor in opened:
+        gone = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]
+        os.close(descriptor)
+        assert gone, f"a process is not gone {DEATH_SECONDS:.0f} s after SIGKILL"
+
+
+def _command(pid: int) -> bytes:
+    with contextlib.suppress(OSError):
+        return Path(f"/proc/{pid}/cmdline").read_bytes()
+    return b""
