@@ -212,7 +212,11 @@ def no_registry(name: str, text: str) -> Iterator[str]:
 
 def bpf_license(name: str, text: str) -> Iterator[str]:
     """The kernel takes only a GPL-compatible program; the rest of the tree is Apache-2.0."""
-    if name.startswith("bpf/") and "SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only" not in text.split("\n")[0]:
+    if (
+        name.startswith("bpf/")
+        and is_c(name, text)
+        and "SPDX-License-Identifier: Apache-2.0 OR GPL-2.0-only" not in text.split("\n")[0]
+    ):
         yield f"{name}:1: does not open with its two licences"
 
 

@@ -1,6 +1,6 @@
 """What a configuration file may say: one pydantic model per table, every key with its type, range and default.
 
-Shapes only; what two places of the file must not say together is in checks.py. Docstrings become the reference.
+Shapes only; what two places of the file must not say together is in checks.py. Docstrings become docs/config.md.
 """
 
 from __future__ import annotations
@@ -66,25 +66,38 @@ Interfaces = Annotated[list[Interface], Field(min_length=1, max_length=MAX_PORTS
 
 
 class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
 
 
 class GatewayTable(_Table):
-    """[gateway]: the two sides and the machine. `workers` is a count, a list of cores, or "auto"."""
+    """The two sides and the machine."""
 
     outside: Interfaces
+    """Interfaces on the ESP side. Eight at most, both sides together."""
     inside: Interfaces
+    """Interfaces on the cleartext side."""
     workers: Annotated[int, Field(ge=1, le=MAX_WORKERS)] | list[Core] | Literal["auto"] = "auto"
+    """How many workers, or the core of each, or "auto": every core but one, which is for the control process."""
     burst: Annotated[int, Field(ge=1, le=256)] = 64
+    """Most frames that a worker takes from a ring at once."""
     spin_us: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    """Microseconds that an idle worker goes on looking before it sleeps."""
     engine: Literal["auto", "ipsec-mb", "openssl"] = "auto"
+    """The crypto library. "auto": intel-ipsec-mb where it passes its known answers, else OpenSSL."""
     xdp: Literal["auto", "native", "generic"] = "auto"
+    """How XDP is attached. "auto": native, else generic; `xdpsec status` says which."""
     replay_window: Annotated[int, Field(ge=64, le=MAX_WINDOW, multiple_of=64)] = MAX_WINDOW
+    """Packets that may arrive late and still be taken (RFC 4303 sec. 3.4.3)."""
     allow_manual_counter_modes: bool = False
+    """Lets manual SAs use AES-GCM, which RFC 8221 sec. 3 forbids; see the warning in guide.md."""
     user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "xdpsec"
+    """Account of the control process and the workers. It must exist, and not be root."""
     run_dir: FilePath = "/run/xdpsec"
+    """Directory in tmpfs: sequence state of this boot, control socket, lock. One per gateway."""
     state_dir: FilePath = "/var/lib/xdpsec"
+    """Directory on disk: sequence state that survives a reboot. One per gateway."""
     metrics: str = "127.0.0.1:9310"
+    """Address and port where Prometheus reads."""
 
     @field_validator("workers", mode="before")
     @classmethod
@@ -106,25 +119,37 @@ class GatewayTable(_Table):
 
 
 class ManualTable(_Table):
-    """`manual`: two SPIs, a suite and the file of keys. `encap` is [local port, remote port] of RFC 3948."""
+    """Two SAs with keys that you made: two SPIs, a suite and the file of keys."""
 
     spi_in: Spi
+    """SPI of the SA that we receive on; the peer's `spi_out`."""
     spi_out: Spi
+    """SPI of the SA that we send on; the peer's `spi_in`."""
     esp: Annotated[str, AfterValidator(_suite)] = "aes256-sha256"
+    """The suite, one of the list below."""
     key_file: FilePath
+    """File with the keys, root's alone (mode 0600). No two children may share one."""
     esn: bool = True
+    """Extended sequence numbers (RFC 4304). Both ends must say the same."""
     encap: Annotated[list[UdpPort], Field(min_length=2, max_length=2)] | None = None
+    """UDP encapsulation (RFC 3948): [local port, remote port]; without it, plain ESP."""
 
 
 class ChildTable(_Table):
-    """[peers.NAME.children.NAME]: what is protected between which prefixes."""
+    """What is protected between which prefixes."""
 
     local: Annotated[list[Prefix], Field(min_length=1)]
+    """Prefixes on our side."""
     remote: Annotated[list[Prefix], Field(min_length=1)]
+    """Prefixes on the peer's side."""
     protocol: int | str = 0
+    """Upper-layer protocol by number or name; 0 or "any" for all."""
     local_ports: list[Port] = [0, PORT_MAX]
+    """One port or [lowest, highest] on our side; only with TCP or UDP."""
     remote_ports: list[Port] = [0, PORT_MAX]
+    """The same on the peer's side."""
     manual: ManualTable
+    """The SAs."""
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -161,11 +186,14 @@ class ChildTable(_Table):
 
 
 class PeerTable(_Table):
-    """[peers.NAME]: the other gateway. `local` is our outer address, if the route to it should not choose."""
+    """The other gateway."""
 
     remote: Address
+    """Its outer IPv4 address."""
     local: Address | None = None
+    """Our outer IPv4 address; without it, the one that the route to the peer takes."""
     children: Annotated[dict[Name, ChildTable], Field(min_length=1)]
+    """Children by name."""
 
 
 class FileTable(_Table):
