@@ -7,6 +7,7 @@ stderr), 1 when the supervisor is gone.
 from __future__ import annotations
 
 import asyncio
+import encodings.idna  # noqa: F401 (getaddrinfo wants it; once confined we may not be able to read it)
 import os
 import signal
 import sys
@@ -90,13 +91,18 @@ class Control:
         self._on_death = gateway.fleet.died
         source = self._source(gateway, maps)
         operator = OperatorServer(start.operator_fd, source)
-        gateway.metrics = serve_metrics(config, source)
+        metrics = asyncio.create_task(self._serve_metrics(gateway, source))
         try:
             await gateway.run(self._stop)
         finally:
+            await metrics
             operator.close()
             watcher.close()
         return GONE if self._gone else DONE
+
+    async def _serve_metrics(self, gateway: Gateway, source: Reader) -> None:
+        """In a thread: the server asks for the name of its address, which may wait for DNS."""
+        gateway.metrics = await asyncio.to_thread(serve_metrics, self._config, source)
 
     def _source(self, gateway: Gateway, maps: DoorMaps) -> Reader:
         start = self._start

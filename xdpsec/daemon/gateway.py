@@ -28,6 +28,8 @@ from xdpsec.daemon.snapshot import Snapshots
 from xdpsec.metrics.values import ChildView, MetricsView, Port, View
 from xdpsec.policy.spd import policies
 
+VERSION = version("xdpsec")  # now: once confined we may not be able to read it
+
 log = structlog.get_logger()
 
 
@@ -121,7 +123,7 @@ class Gateway:
 
     def view(self) -> View:
         return View(
-            version=version("xdpsec"),
+            version=VERSION,
             config_file=self._config.file,
             started=self._started,
             ports=self._ports,
