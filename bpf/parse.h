@@ -17,7 +17,7 @@
 #include "shared.h"
 
 /* IPv6 header kinds that <linux/in6.h> has only for user space */
-enum { NEXT_HOPOPTS = 0, NEXT_ROUTING = 43, NEXT_FRAGMENT = 44, NEXT_DSTOPTS = 60, MAX_EXTENSIONS = 4 };
+enum { NEXT_HOPOPTS = 0, NEXT_ROUTING = 43, NEXT_FRAGMENT = 44, NEXT_DSTOPTS = 60, MAX_EXTENSIONS = 4, MAX_TAGS = 2 };
 enum { PORT_NATT = 4500, PORT_IKE = 500 };
 
 struct vlan_tag {
@@ -105,8 +105,11 @@ static __always_inline bool parse(struct view *v, struct xdp_md *ctx)
     v->mac = eth->h_dest;
     v->at = eth + 1;
     __be16 type = eth->h_proto;
-    if (type == bpf_htons(ETH_P_8021Q)) {
+#pragma unroll
+    for (int i = 0; i < MAX_TAGS; i++) { /* workers take one; behind two, cleartext must be seen all the same */
         struct vlan_tag *tag = v->at;
+        if (type != bpf_htons(ETH_P_8021Q) && type != bpf_htons(ETH_P_8021AD))
+            break;
         if ((void *)(tag + 1) > v->end)
             return false;
         type = tag->type;

@@ -56,7 +56,9 @@ static __always_inline int steer_spi(struct xdp_md *ctx, const struct view *v, u
     return to_worker(ctx, port, worker ? *worker : XS_MAX_WORKERS, verdict);
 }
 
-/* UDP to us: ESP behind a non-zero first word on 4500 (RFC 3948 sec. 2.2), else IKE, keepalives and others. */
+enum { NOT_OURS = -1 };
+
+/* UDP to us: ESP behind a non-zero first word on 4500 (RFC 3948 sec. 2.2), IKE and keepalives; else NOT_OURS. */
 static __always_inline int outside_udp(struct xdp_md *ctx, const struct view *v, uint32_t port)
 {
     struct {
@@ -67,7 +69,7 @@ static __always_inline int outside_udp(struct xdp_md *ctx, const struct view *v,
     if (udp->dest == bpf_htons(PORT_IKE))
         return leave(port, XS_DOOR_PASS_IKE, XDP_PASS);
     if (udp->dest != bpf_htons(PORT_NATT))
-        return leave(port, XS_DOOR_PASS_FOREIGN, XDP_PASS);
+        return NOT_OURS;
     __be32 *word = (void *)(udp + 1);
     if (bpf_ntohs(udp->len) < 8 + 4)
         return leave(port, XS_DOOR_PASS_KEEPALIVE, XDP_PASS);
@@ -78,22 +80,25 @@ static __always_inline int outside_udp(struct xdp_md *ctx, const struct view *v,
     return steer_spi(ctx, v, port, word, XS_DOOR_UDP_ESP_TO_WORKER);
 }
 
+/* What keeps the tunnel itself alive is ESP, AH and IKE to our own address. Anything else that a policy protects may not
+ * arrive in the clear, wherever it is addressed (RFC 4301 sec. 5.2): ESP between two protected hosts is cleartext too. */
 static __always_inline int outside(struct xdp_md *ctx, const struct view *v, uint32_t port)
 {
-    /* what a policy protects may not arrive in the clear, wherever its frame is addressed (RFC 4301 sec. 5.2) */
-    if (v->protocol != IPPROTO_ESP && v->protocol != IPPROTO_AH && meets(v->dst, v->src))
-        return leave(port, XS_DOOR_DROP_CLEARTEXT, XDP_DROP);
-    if (!bpf_map_lookup_elem(&addresses, v->dst))
-        return leave(port, XS_DOOR_PASS_FOREIGN, XDP_PASS);
-    if (v->protocol == IPPROTO_ESP || v->protocol == IPPROTO_AH) {
+    bool ours = bpf_map_lookup_elem(&addresses, v->dst);
+    if (ours && (v->protocol == IPPROTO_ESP || v->protocol == IPPROTO_AH)) {
         if (v->fragment)
             return leave(port, XS_DOOR_DROP_ESP_FRAGMENT, XDP_DROP);
         if (v->protocol == IPPROTO_ESP)
             return steer_spi(ctx, v, port, v->at, XS_DOOR_ESP_TO_WORKER);
         return steer_spi(ctx, v, port, v->at + 4, XS_DOOR_AH_TO_WORKER);
     }
-    if (v->protocol == IPPROTO_UDP && !v->later_fragment)
-        return v->fragment ? leave(port, XS_DOOR_PASS_FOREIGN, XDP_PASS) : outside_udp(ctx, v, port);
+    if (ours && v->protocol == IPPROTO_UDP && !v->fragment) {
+        int action = outside_udp(ctx, v, port);
+        if (action != NOT_OURS)
+            return action;
+    }
+    if (meets(v->dst, v->src))
+        return leave(port, XS_DOOR_DROP_CLEARTEXT, XDP_DROP);
     return leave(port, XS_DOOR_PASS_FOREIGN, XDP_PASS);
 }
 

@@ -19,7 +19,7 @@ from scapy.layers.inet6 import (
     IPv6ExtHdrHopByHop,
 )
 from scapy.layers.ipsec import AH, ESP
-from scapy.layers.l2 import ARP, Dot1Q, Ether
+from scapy.layers.l2 import ARP, Dot1AD, Dot1Q, Ether
 from scapy.packet import Packet, Raw
 
 from xdpsec.net.afxdp import Sockets, statistics
@@ -112,6 +112,7 @@ NATT = UDP(sport=4500, dport=4500)
 FRAGMENT6 = IPv6ExtHdrFragment(nh=50, offset=0, m=1)
 OPTIONS6 = IPv6ExtHdrHopByHop() / IPv6ExtHdrDestOpt()
 TAG = Dot1Q(vlan=7)
+PROVIDER = Dot1AD(vlan=9)
 CLEAR = IP(src="10.2.0.9", dst="10.1.0.9") / ICMP()
 CLEAR6 = IPv6(src="fd02::9", dst="fd01::9") / UDP(sport=1, dport=2)
 OUT = IP(src="10.1.0.9", dst="10.2.0.9") / TCP(dport=80)
@@ -156,6 +157,23 @@ ROWS: list[tuple[str, int, Packet, str, int]] = [
     ("forged cleartext6", OUTSIDE, CLEAR6, "DROP_CLEARTEXT", DROP),
     ("forged cleartext tagged", OUTSIDE, TAG / CLEAR, "DROP_CLEARTEXT", DROP),
     ("forged fragment", OUTSIDE, IP(src="10.2.0.9", dst="10.1.0.9", frag=5) / Raw(bytes(8)), "DROP_CLEARTEXT", DROP),
+    ("forged cleartext twice tagged", OUTSIDE, TAG / TAG / CLEAR, "DROP_CLEARTEXT", DROP),
+    ("forged cleartext provider tagged", OUTSIDE, PROVIDER / TAG / CLEAR, "DROP_CLEARTEXT", DROP),
+    (
+        "forged esp between protected hosts",
+        OUTSIDE,
+        IP(src="10.2.0.9", dst="10.1.0.9") / SEALED,
+        "DROP_CLEARTEXT",
+        DROP,
+    ),
+    (
+        "forged ah between protected hosts",
+        OUTSIDE,
+        IP(src="10.2.0.9", dst="10.1.0.9", proto=51),
+        "DROP_CLEARTEXT",
+        DROP,
+    ),
+    ("protected twice tagged", INSIDE, TAG / TAG / OUT, "INSIDE_TO_WORKER", REDIRECT),
     ("remote to unprotected", OUTSIDE, IP(src="10.2.0.9", dst="10.7.0.9") / ICMP(), "PASS_FOREIGN", PASS),
     ("policies that do not meet", OUTSIDE, IP(src="10.2.0.9", dst="10.3.0.9") / ICMP(), "PASS_FOREIGN", PASS),
     ("protected4", INSIDE, OUT, "INSIDE_TO_WORKER", REDIRECT),
@@ -211,6 +229,22 @@ def test_bucket_decides_the_worker(rig: Rig) -> None:
         got = rig.run(OUTSIDE, to(OUTSIDE, v4() / ESP(spi=spi, seq=1, data=bytes(40))))
         assert got == (("DROP_NO_WORKER", DROP) if bucket_of(spi) % 2 else ("ESP_TO_WORKER", REDIRECT))
     assert rig.run(INSIDE, to(INSIDE, OUT6)) == ("DROP_NO_WORKER", DROP)
+
+
+def test_a_child_that_covers_the_gateways_leaves_the_tunnel_alive(rig: Rig) -> None:
+    """Everything protected: ESP and IKE between the gateways themselves go on, everything else to us is cleartext."""
+    rig.maps.set_prefixes({"0.0.0.0/0": MASK}, {"0.0.0.0/0": (MASK, [0])})
+    kept = {
+        "esp4": "ESP_TO_WORKER",
+        "udp esp4": "UDP_ESP_TO_WORKER",
+        "ike on 500": "PASS_IKE",
+        "ike on 4500": "PASS_IKE",
+    }
+    for name, port, packet, _, _ in ROWS:
+        if port == OUTSIDE and name in kept:
+            assert rig.run(port, to(port, packet))[0] == kept[name]
+    for packet in (v4() / TCP(dport=22), v4() / UDP(dport=53), v4(flags="MF") / NATT / Raw(bytes(SEALED))):
+        assert rig.run(OUTSIDE, to(OUTSIDE, packet)) == ("DROP_CLEARTEXT", DROP)
 
 
 def test_nobody_is_nobody(rig: Rig) -> None:
