@@ -187,7 +187,7 @@ def lengths(name: str, text: str) -> Iterator[str]:
 
 
 def functions(name: str, text: str) -> Iterator[tuple[int, int]]:
-    """First and last line of each function. C is laid out by clang-format: its braces stand in column 0."""
+    """First and last line of each function, in C of its body: clang-format puts its braces in column 0."""
     if is_python(name, text):
         for node in ast.walk(ast.parse(text)):
             if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
@@ -198,7 +198,7 @@ def functions(name: str, text: str) -> Iterator[tuple[int, int]]:
             if line == "{":
                 start = number
             elif line == "}" and start:
-                yield start, number
+                yield start + 1, number - 1
                 start = 0
 
 
@@ -224,7 +224,7 @@ Rule = Callable[[str, str], Iterator[str]]
 RULES: tuple[Rule, ...] = (directions, purity, includes, caption, lengths, no_registry, bpf_license)
 
 LONG_PYTHON = '"""Long."""\n\ndef f():\n' + "    pass\n" * FUNCTION_LINES
-LONG_C = "/* Long. */\nint f(void)\n{\n" + "    f();\n" * (FUNCTION_LINES - 1) + "}\n"
+LONG_C = "/* Long. */\nint f(void)\n{\n" + "    f();\n" * (FUNCTION_LINES + 1) + "}\n"
 #: What each rule must complain about: rule, file name, text.
 BAD: tuple[tuple[Rule, str, str], ...] = (
     (directions, "xdpsec/wire/header.py", "from xdpsec.crypto import prf"),
