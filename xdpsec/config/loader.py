@@ -25,6 +25,11 @@ MAX_SIZE = 16 << 20
 def load(path: str, cores: Sequence[int] | None = None) -> values.Config:
     """The configuration in the file `path`. `cores` are the machine's, by default those this process may use.
     ConfigError for everything that can be wrong with it."""
+    return parse_bytes(read(path), path, sorted(os.sched_getaffinity(0)) if cores is None else cores)
+
+
+def read(path: str) -> bytes:
+    """The file whole; ConfigError when it cannot be had."""
     try:
         with open(path, "rb") as file:
             raw = file.read(MAX_SIZE + 1)
@@ -32,12 +37,17 @@ def load(path: str, cores: Sequence[int] | None = None) -> values.Config:
         raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "name a readable file") from None
     if len(raw) > MAX_SIZE:
         raise ConfigError(path, 0, "", "is larger than 16 MiB", "name a configuration file")
+    return raw
+
+
+def parse_bytes(raw: bytes, file: str, cores: Sequence[int]) -> values.Config:
+    """The configuration in `raw`; `file` is what errors call it."""
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
-        raise ConfigError(path, line, "", "is not UTF-8", "save the file as UTF-8") from None
-    return parse(text, path, sorted(os.sched_getaffinity(0)) if cores is None else cores)
+        raise ConfigError(file, line, "", "is not UTF-8", "save the file as UTF-8") from None
+    return parse(text, file, cores)
 
 
 def parse(text: str, file: str, cores: Sequence[int]) -> values.Config:

@@ -22,6 +22,6 @@ def configure(process: str) -> None:
             structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "process", "event"]),
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
+        logger_factory=structlog.WriteLoggerFactory(sys.stderr),  # one write a line: processes share stderr
         cache_logger_on_first_use=True,
     )

@@ -36,6 +36,8 @@ class Door(Protocol):
     def attach(self, port: int, link: Link, outside: bool, mode: str) -> str:
         """Known to the maps first, then attached; "native" or "generic"."""
 
+    def detach(self, port: int, link: Link) -> None: ...
+
     def maps(self) -> Mapping[str, int]:
         """Descriptors of buckets, addresses, local_prefixes, remote_prefixes and verdicts, for control."""
 

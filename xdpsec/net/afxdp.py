@@ -16,8 +16,9 @@ from xdpsec.net.values import Link, PortSockets, Rings
 from xdpsec.workers.native import check, ffi, lib
 
 BINDS = {"auto": lib.XS_BIND_AUTO, "zero-copy": lib.XS_BIND_ZERO_COPY, "copy": lib.XS_BIND_COPY}
-#: A queue stays taken for a moment after its last socket is closed (the kernel frees it from a work queue).
-BUSY_TRIES = 25
+#: A queue stays taken for a moment after its last socket is closed (the kernel frees it from a work queue), and for
+#: longer when a worker of a killed gateway was only just starting: it notices within its start, a second or two.
+BUSY_TRIES = 250
 BUSY_PAUSE = 0.02
 STATISTICS = (
     "rx_dropped",
@@ -94,6 +95,7 @@ def _refusal(error: int, conf: object) -> str:
     fix = {
         errno.EBUSY: "another program holds this queue; stop it first",
         errno.EPERM: "it needs root (CAP_NET_RAW)",
+        errno.ENETDOWN: "set the interface up first (`ip link set dev ... up`)",
         errno.ENOBUFS: "the limit on locked memory is too low; raise RLIMIT_MEMLOCK",
         errno.ENOMEM: "not enough memory for the packet buffers",
         errno.EOPNOTSUPP: 'the driver cannot do that; use `bind = "copy"`',

@@ -133,7 +133,7 @@ class Door:
             why = os.strerror(error[0])
             raise LocalError(f"the kernel refuses the XDP program: {why}; it needs root and kernel 6.1 or newer")
         self._handle: Any = handle
-        self._links: list[int] = []
+        self._links: dict[int, int] = {}
         # nobody serves any bucket until told so: an array map starts with zeroes, which would name worker 0
         DoorMaps(self.maps()).set_buckets([None] * lib.XS_BUCKETS)
 
@@ -149,7 +149,7 @@ class Door:
         for name in MODES if mode == "auto" else (mode,):
             result = lib.xs_door_attach(self._handle, link.ifindex, MODES[name])
             if result >= 0:
-                self._links.append(result)
+                self._links[port] = result
                 return name
             error = -result
             if error in TAKEN:
@@ -159,6 +159,11 @@ class Door:
         if error in TAKEN:
             raise LocalError(f"{what}: another XDP program is on it; stop its owner (`bpftool net` shows it)")
         raise LocalError(f'{what}: {os.strerror(error)}; try `mode = "generic"`, or a smaller MTU')
+
+    def detach(self, port: int, link: Link) -> None:
+        """Take the program off a port: its frames are the kernel's again."""
+        os.close(self._links.pop(port))
+        self._forget_port(port, link)
 
     def maps(self) -> Mapping[str, int]:
         """Descriptors of CONTROL_MAPS, to hand to control."""
@@ -177,8 +182,8 @@ class Door:
 
     def close(self) -> None:
         """Detach everything; safe to call twice."""
-        links, self._links = self._links, []
-        for link in links:
+        links, self._links = self._links, {}
+        for link in links.values():
             with contextlib.suppress(OSError):
                 os.close(link)
         handle, self._handle = self._handle, ffi.NULL

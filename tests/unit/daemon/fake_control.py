@@ -1,0 +1,49 @@
+"""A control that does what its test says: words that arrive on the operator's socket go to the supervisor, and back.
+
+`Ready(status, _)` from the test is the one word it keeps: exit with that status. After Stop it exits 0.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import socket
+import sys
+
+from xdpsec.channel.framing import ChannelClosed, Wire, close_all
+from xdpsec.channel.messages import Ready, Stop
+from xdpsec.channel.start import ControlStart
+from xdpsec.workers.native import check, lib
+
+
+def main(start: ControlStart) -> int:
+    check(lib.xs_guard_parent(start.parent), "the supervisor is gone")
+    above = Wire.from_descriptor(start.channel_fd)
+    listener = socket.socket(fileno=start.operator_fd)
+    poll = select.poll()
+    for end in (above, listener):
+        poll.register(end, select.POLLIN)
+    test: Wire | None = None
+    while True:
+        for descriptor, _ in poll.poll():
+            if descriptor == listener.fileno():
+                test = Wire(listener.accept()[0])
+                poll.register(test, select.POLLIN)
+                test.send(Ready(0, os.getpid()))
+                continue
+            assert test is not None
+            source, target = (test, above) if descriptor == test.fileno() else (above, test)
+            while (received := source.receive()) is not None:
+                if isinstance(received.message, Ready):
+                    return received.message.worker
+                target.send(received.message, received.descriptors)
+                close_all(received.descriptors)
+                if isinstance(received.message, Stop):
+                    return 0
+
+
+if __name__ == "__main__":
+    try:
+        sys.exit(main(ControlStart.from_json(sys.argv[1])))
+    except ChannelClosed:
+        sys.exit(1)

@@ -1,0 +1,320 @@
+"""The supervisor's life in a process of its own: starts and refusals, deaths of each of its children, its own, stops.
+
+The kernel is real (namespace, veths, XDP, AF_XDP, nft); control is played by the test, workers are fake or real."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+from shell import sh
+from stage import Supervisor, wait_gone, write_config
+
+from xdpsec.channel.framing import Wire, close_all
+from xdpsec.channel.messages import AttachPort, Done, PortAttached, Ready, SpawnWorker, Stop, WorkerDied, WorkerServes
+from xdpsec.net.afxdp import Sockets
+from xdpsec.net.door import CONTROL_MAPS
+from xdpsec.net.fence import Fence
+from xdpsec.net.values import Link, Rings
+
+pytestmark = pytest.mark.usefixtures("veths")
+
+
+def serve(gateway: Supervisor, workers: int = 2) -> list[tuple[Wire, int]]:
+    """What control does: ports, workers, and each serves. (channel, pid) of each worker."""
+    gateway.wait_event("control started")
+    gateway.meet()
+    for port in (0, 1):
+        gateway.ask(AttachPort(port))
+    return [start_worker(gateway, worker) for worker in range(workers)]
+
+
+def start_worker(gateway: Supervisor, worker: int) -> tuple[Wire, int]:
+    channel, *sockets = gateway.do(SpawnWorker(worker))
+    assert len(sockets) == 4, "two ports of two queues"
+    close_all(sockets)
+    wire = Wire.from_descriptor(channel)
+    wire.socket.setblocking(True)
+    while (ready := wire.receive()) is None:
+        pass
+    assert isinstance(ready.message, Ready)
+    assert ready.message.worker == worker
+    gateway.do(WorkerServes(worker))
+    return wire, ready.message.pid
+
+
+def descriptors(pid: int) -> dict[int, str]:
+    folder = Path(f"/proc/{pid}/fd")
+    return {int(entry.name): os.readlink(entry) for entry in folder.iterdir()}
+
+
+def xdp_on(interface: str) -> bool:
+    return "xdp" in sh(f"ip link show {interface}")
+
+
+# --- starting ------------------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_serves_stops_and_leaves_the_fence(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "notify"))
+        manager.settimeout(60)
+        with Supervisor(write_config(tmp_path), environment={"NOTIFY_SOCKET": str(tmp_path / "notify")}) as gateway:
+            gateway.wait_event("fence closed")
+            workers = serve(gateway)
+            gateway.wait_event("ready")
+            assert manager.recv(100) == b"READY=1"
+            assert xdp_on("out0")
+            assert xdp_on("in0")
+            gateway.signal()
+            assert isinstance(gateway.hear().message, Stop)
+            assert gateway.end()[0] == 0
+            assert manager.recv(100) == b"STOPPING=1"
+        wait_gone([pid for _, pid in workers])
+        for wire, _ in workers:
+            wire.close()
+    assert Fence().stands()
+    assert not xdp_on("out0")
+    assert (tmp_path / "run" / "sa_state").stat().st_size > 0
+
+
+def test_what_a_port_is_comes_with_the_answer(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        answer = gateway.ask(AttachPort(1)).message
+        assert isinstance(answer, PortAttached)
+        assert answer.mac.hex(":") == sh("ip -br link show in0").split()[2]
+        assert (answer.port, answer.ifindex) == (1, socket.if_nametoindex("in0"))
+        assert (answer.mtu, answer.queues, answer.mode, answer.bind) == (1500, 2, "native", "copy")
+        assert gateway.ask(AttachPort(1)).message == PortAttached(2, *_fields(answer)), "attached already: the same"
+
+
+def _fields(m: PortAttached) -> tuple[int, int, bytes, int, int, str, str]:
+    return m.port, m.ifindex, m.mac, m.mtu, m.queues, m.mode, m.bind
+
+
+def refused(config: Path) -> str:
+    """The one sentence of a start that is refused with status 2."""
+    with Supervisor(config) as gateway:
+        status, said = gateway.end()
+    assert status == 2
+    assert "Traceback" not in said
+    return said.splitlines()[-1]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('"out0"', '"gone0"', "gateway.outside: there is no interface 'gone0'; name one that `ip link` lists"),
+        ('"nobody"', '"no_such_user"', "gateway.user: there is no account 'no_such_user'; make it with `useradd"),
+        ('"nobody"', '"root"', "gateway.user: the account 'root' is root or in its group; name an account"),
+        ("/run\"", "/file\"", "run_dir"),
+        ("workers = 2", "workres = 2", "workres"),
+    ],
+)  # fmt: skip
+def test_a_start_that_cannot_be_says_why_and_how_to_mend_it(tmp_path: Path, old: str, new: str, sentence: str) -> None:
+    (tmp_path / "file").write_text("")
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace(old, new))
+    assert sentence in refused(config)
+
+
+def test_an_unreadable_configuration_is_one_sentence(tmp_path: Path) -> None:
+    assert "cannot be read (No such file or directory); name a readable file" in refused(tmp_path / "none.toml")
+
+
+def test_the_fence_stands_although_a_later_step_failed(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    config.write_text(config.read_text().replace("in0", "gone0"))
+    assert not Fence().stands()
+    refused(config)
+    assert Fence().stands()
+
+
+def test_a_second_gateway_on_the_same_run_dir_is_refused(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    with Supervisor(config) as gateway:
+        gateway.wait_event("control started")
+        said = refused(config)
+        assert f"another xdpsec (process {gateway.process.pid}) runs with run_dir {tmp_path}/run; stop it" in said
+        gateway.meet()  # the first serves on
+
+
+def test_a_second_gateway_on_the_same_interface_is_refused(tmp_path: Path) -> None:
+    for name in "ab":
+        (tmp_path / name).mkdir()
+    with Supervisor(write_config(tmp_path / "a")) as one, Supervisor(write_config(tmp_path / "b")) as two:
+        serve(one)
+        two.wait_event("control started")
+        two.meet()
+        said = two.refusal(AttachPort(0))
+        assert said.startswith("out0: XDP cannot be attached to interface")
+        assert "another XDP program is on it; stop its owner" in said
+        two.control_exits(2)
+        assert two.end()[0] == 2
+        assert xdp_on("out0")
+
+
+def test_sockets_that_cannot_be_opened_leave_no_program_behind(tmp_path: Path) -> None:
+    """A queue that another program holds takes XDP but no socket; the next try must not meet our own program."""
+    umem = os.memfd_create("other")
+    os.ftruncate(umem, 64 * 2048)
+    link = Link(socket.if_nametoindex("out0"), bytes(6), 1500, 1)
+    ((held,),) = Sockets(umem, 64 * 2048, 2048, Rings(64, 64, 64, 64)).open_port(link, 1).own
+    with Supervisor(write_config(tmp_path)) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        assert "another program holds this queue; stop it first" in gateway.refusal(AttachPort(0))
+        assert not xdp_on("out0")
+        close_all((held, umem))
+        assert isinstance(gateway.ask(AttachPort(0)).message, PortAttached)
+
+
+# --- deaths ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_dead_worker_is_cleared_told_and_replaced(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        (one, pid), (other, other_pid) = serve(gateway)
+        os.kill(pid, signal.SIGKILL)
+        assert gateway.hear().message == WorkerDied(0, -signal.SIGKILL)
+        one.close()
+        again, new_pid = start_worker(gateway, 0)
+        assert new_pid != pid
+        os.kill(other_pid, 0)
+        again.close()
+        other.close()
+
+
+def test_control_may_replace_a_worker_that_lives(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        (one, pid), (other, _) = serve(gateway)
+        again, _ = start_worker(gateway, 0)  # answered without a WorkerDied between
+        wait_gone([pid])
+        for wire in (one, other, again):
+            wire.close()
+
+
+def test_a_dead_control_takes_the_workers_with_it_and_is_started_anew(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        workers = serve(gateway)
+        pid = gateway.control_pid
+        os.kill(pid, signal.SIGKILL)
+        assert gateway.wait_event("control ended")["status"] == "-9"
+        wait_gone([pid, *(worker for _, worker in workers)])
+        for wire, _ in workers:
+            wire.close()
+        assert xdp_on("out0"), "ports stay attached: their frames are counted drops, not the kernel's"
+        for wire, _ in serve(gateway):
+            wire.close()
+
+
+def test_when_the_supervisor_is_killed_all_is_gone_and_the_next_one_serves(tmp_path: Path) -> None:
+    config = write_config(tmp_path)
+    with Supervisor(config) as gateway:
+        workers = serve(gateway)
+        pids = [gateway.control_pid, *(pid for _, pid in workers)]
+        state = tmp_path / "run" / "sa_state"
+        with state.open("r+b") as file:
+            file.seek(-8, os.SEEK_END)
+            file.write(b"survives")
+        gateway.process.kill()
+        gateway.end()
+        for wire, _ in workers:
+            wire.close()
+        wait_gone(pids)
+    assert not xdp_on("out0")
+    assert Fence().stands()
+    with Supervisor(config) as gateway:
+        for wire, _ in serve(gateway):
+            wire.close()
+    assert state.read_bytes()[-8:] == b"survives"
+
+
+@pytest.mark.parametrize("served", [False, True])
+def test_control_that_needs_a_person_ends_a_first_start_only(tmp_path: Path, served: bool) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        if served:
+            for wire, _ in serve(gateway):
+                wire.close()
+        else:
+            gateway.wait_event("control started")
+            gateway.meet()
+        gateway.control_exits(2)
+        if served:
+            assert gateway.wait_event("control ended")["status"] == "2"
+            gateway.wait_event("control started")
+        else:
+            assert gateway.end()[0] == 2
+    assert Fence().stands()
+
+
+def test_control_that_fails_again_and_again_is_started_ever_more_slowly(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path), control=("-c", "import sys; sys.exit(3)")) as gateway:
+        pauses = [float(gateway.wait_event("control ended")["again_in_s"]) for _ in range(4)]
+        assert pauses == [0.05, 0.1, 0.2, 0.4]
+        gateway.signal()
+        assert gateway.end()[0] == 0
+
+
+def test_control_that_does_not_stop_is_killed(tmp_path: Path) -> None:
+    """A control that never reads its channel: killed after STOP_SECONDS, and the status says so."""
+    with Supervisor(write_config(tmp_path), control=("-c", "import signal; signal.pause()")) as gateway:
+        gateway.wait_event("control started")
+        gateway.signal(signal.SIGINT)
+        gateway.wait_event("stopping")
+        status, said = gateway.end()
+        assert status == 1
+        assert "control does not stop" in said
+
+
+# --- what children get -----------------------------------------------------------------------------------------------
+
+
+def test_children_inherit_what_they_are_given_and_nothing_else(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        workers = serve(gateway)
+        for wire, pid in workers:
+            links = descriptors(pid)
+            assert sorted(links)[:3] == [0, 1, 2]
+            named = sorted(name.partition(" ")[0] for fd, name in links.items() if fd > 2)
+            expected = ["/memfd:xdpsec-counters", "/memfd:xdpsec-handoff", "/memfd:xdpsec-pool", "/memfd:xdpsec-umem"]
+            assert [name for name in named if name.startswith("/memfd")] == expected
+            # channel, 4 sockets of its own, and for worker 1 the first of each queue
+            sockets = [name for name in named if name.startswith("socket:")]
+            assert len(sockets) == (5 if pid == workers[0][1] else 9)
+            assert [name for name in named if "bpf" in name] == []
+            assert named.count(str(tmp_path / "run" / "sa_state")) == 1
+            wire.close()
+        links = descriptors(gateway.control_pid)
+        assert sum("bpf-map" in name for name in links.values()) == len(CONTROL_MAPS)
+        assert [name for name in links.values() if "bpf-prog" in name or "bpf_link" in name or "umem" in name] == []
+
+
+def test_a_real_worker_is_confined(tmp_path: Path) -> None:
+    """The worker of this project under this supervisor, as the kernel sees it: proc(5), capabilities(7)."""
+    with Supervisor(write_config(tmp_path, workers=1), worker=("-m", "xdpsec.workers")) as gateway:
+        ((wire, pid),) = serve(gateway, workers=1)
+        rows = dict(
+            line.split(":\t", 1) for line in Path(f"/proc/{pid}/status").read_text().splitlines() if ":\t" in line
+        )
+        assert {int(rows[name], 16) for name in ("CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb")} == {0}
+        assert (rows["NoNewPrivs"], rows["Seccomp"], rows["Groups"].strip()) == ("1", "2", "")
+        assert set(rows["Uid"].split()) == {"65534"}
+        assert Path(f"/proc/{pid}/environ").stat().st_uid == 0, "not dumpable: proc(5)"
+        wire.send(Stop())
+        assert gateway.hear().message == WorkerDied(0, 0)
+        wire.close()
+
+
+def test_words_that_are_no_request_end_control(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        gateway.say(Done(1))
+        gateway.wait_event("control sent nonsense")
+        gateway.wait_event("control started")

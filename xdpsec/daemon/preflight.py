@@ -1,0 +1,106 @@
+"""What must be so before anything starts: who runs us, whose account is used, which directories and limits there are.
+
+Every refusal is one sentence that says how to mend it. Changes nothing but the directories and limits it names.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import resource
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdpsec.config.values import Config
+from xdpsec.errors import ConfigError, LocalError
+
+MOUNTS = Path("/proc/self/mountinfo")
+MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    uid: int
+    gid: int
+
+
+def check_root() -> None:
+    if os.geteuid() != 0:
+        raise LocalError("xdpsec run needs root to attach XDP and open sockets; its other processes give root up")
+
+
+def account(config: Config) -> Account:
+    """The account of control and workers."""
+    name = config.gateway.user
+    try:
+        entry = pwd.getpwnam(name)
+    except KeyError:
+        fix = f"make it with `useradd --system {name}`, or name another"
+        raise ConfigError(config.file, 0, "gateway.user", f"there is no account {name!r}", fix) from None
+    if entry.pw_uid == 0 or entry.pw_gid == 0:
+        text = f"the account {name!r} is root or in its group"
+        raise ConfigError(config.file, 0, "gateway.user", text, "name an account without privileges")
+    return Account(entry.pw_uid, entry.pw_gid)
+
+
+def run_directory(path: Path) -> Path:
+    """Made if it is missing; root's alone to write."""
+    status = _directory(path, "run_dir", 0o755)
+    if status.st_uid != 0 or status.st_mode & 0o022:
+        raise LocalError(f"run_dir {path} can be written by others; run chown root {path} && chmod 0755 {path}")
+    return path
+
+
+def state_directory(path: Path, owner: Account, name: str) -> None:
+    """Made for the account `name` if it is missing; an empty one of root's is given to it, another's is refused."""
+    status = _directory(path, "state_dir", 0o700)
+    if status.st_uid == 0 and not any(path.iterdir()):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            os.fchown(descriptor, owner.uid, owner.gid)
+            os.fchmod(descriptor, 0o700)
+        finally:
+            os.close(descriptor)
+    elif status.st_uid != owner.uid or status.st_mode & 0o077:
+        fix = f"name a directory of its own, or run chown {name} {path} && chmod 0700 {path}"
+        raise LocalError(f"state_dir {path} is not the account {name}'s alone; {fix}")
+
+
+def _directory(path: Path, key: str, mode: int) -> os.stat_result:
+    try:
+        with contextlib.suppress(FileExistsError):
+            path.mkdir(mode=mode, parents=True)
+            path.chmod(mode)  # whatever the umask said
+        status = path.lstat()
+    except OSError as error:
+        raise LocalError(
+            f"{key} {path} cannot be used ({error.strerror}); name a directory that root may write"
+        ) from None
+    if not stat.S_ISDIR(status.st_mode):
+        raise LocalError(f"{key} {path} is no directory; name one")
+    return status
+
+
+def in_memory(path: Path) -> bool:
+    """Is `path` on a file system that a reboot empties and no disk slows down?"""
+    device = path.stat().st_dev
+    number = f"{os.major(device)}:{os.minor(device)}"
+    for line in MOUNTS.read_text().splitlines():  # proc(5): id parent major:minor ... - type source options
+        mount, _, kind = line.partition(" - ")
+        if mount.split()[2] == number:
+            return kind.split()[0] in MEMORY_FILE_SYSTEMS
+    return False
+
+
+def raise_limits() -> bool:
+    """Locked memory without limit, no core files, and as many open files as are allowed: for us and our children.
+    False when locked memory stays limited (a container without CAP_SYS_RESOURCE)."""
+    most = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    everything = (resource.RLIM_INFINITY, resource.RLIM_INFINITY)
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_MEMLOCK, everything)
+    return resource.getrlimit(resource.RLIMIT_MEMLOCK)[0] == resource.RLIM_INFINITY
