@@ -65,9 +65,9 @@ _Noreturn void fuzz_failed(const struct fuzz *f, const char *file, int line, con
 
 /* fuzz_gateway.c */
 void gateway_open(struct fuzz *f);
-void gateway_events(struct fuzz *f); /* answers what control would answer */
+void gateway_events(struct fuzz *f);     /* answers what control would answer */
 void gateway_drain_peer(struct fuzz *f); /* plays the other worker: takes what was handed to it */
-void gateway_rest(struct fuzz *f); /* at rest: every frame accounted for, every chunk at home */
+void gateway_rest(struct fuzz *f);       /* at rest: every frame accounted for, every chunk at home */
 
 /* fuzz_frames.c */
 void shot_inbound(struct fuzz *f, struct shot *s, bool forged); /* forged: what is spoilt ON_WIRE is never authentic */
@@ -76,7 +76,8 @@ void shot_good(struct fuzz *f, struct shot *s, uint8_t port, uint32_t sa);
 
 /* fuzz_model.c. FORWARDED: nothing in the way; it is decided by routes, sizes and policies from there on. */
 enum { FORWARDED = XS_V_COUNT };
-uint32_t model_inbound(const struct peer_sa *sa, const struct shot *s); /* of an authentic, new frame: the inner checks */
+uint32_t model_inbound(const struct peer_sa *sa,
+                       const struct shot *s); /* of an authentic, new frame: the inner checks */
 uint32_t model_number(const struct fuzz *f, const struct peer_sa *sa, uint64_t seq); /* REPLAY, NO_GRANT or FORWARDED */
 void model_mark(struct peer_sa *sa, uint64_t seq);
 void check_inside(struct fuzz *f, const struct shot *only); /* takes all that left inside; only: the one frame fed */

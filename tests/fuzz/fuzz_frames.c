@@ -39,7 +39,8 @@ static void right_checksum(uint8_t *ip)
     put16(ip + 10, lab_sum(ip, ihl < 20 ? 20 : ihl, 0));
 }
 
-/* --- packets -------------------------------------------------------------------------------------------------------- */
+/* --- packets --------------------------------------------------------------------------------------------------------
+ */
 
 /* A TCP SYN whose MSS option stands at any offset, among options that may lie about their lengths. */
 static void make_syn(struct dice *d, uint8_t *packet, uint32_t len)
@@ -77,7 +78,8 @@ static uint32_t make_packet(struct dice *d, uint8_t *packet, const char *src, co
     return len;
 }
 
-/* --- spoiling ------------------------------------------------------------------------------------------------------- */
+/* --- spoiling -------------------------------------------------------------------------------------------------------
+ */
 
 static void flip(struct dice *d, uint8_t *at, uint32_t len)
 {
@@ -209,7 +211,8 @@ static void spoil_frame(struct dice *d, struct shot *s)
     }
 }
 
-/* --- shots ---------------------------------------------------------------------------------------------------------- */
+/* --- shots ----------------------------------------------------------------------------------------------------------
+ */
 
 /* Mostly the next number; now and then an old, a repeated, a skipped or one past the mark. */
 static uint64_t number_of(struct fuzz *f, struct peer_sa *sa)
@@ -236,8 +239,8 @@ static uint64_t number_of(struct fuzz *f, struct peer_sa *sa)
 static uint32_t peer_packet(struct fuzz *f, struct shot *s)
 {
     static const char *const remote[] = {"10.2.0.9", "10.2.0.9", "10.2.0.9", "10.3.0.9", "10.4.0.1", "10.77.0.1"};
-    static const char *const local[] = {"10.1.0.5", "10.1.0.5", "10.1.0.5", "10.1.0.5", "10.1.0.6",
-                                        "10.1.7.7", "10.2.0.1", "10.88.0.1"};
+    static const char *const local[] = {"10.1.0.5", "10.1.0.5", "10.1.0.5", "10.1.0.5",
+                                        "10.1.0.6", "10.1.7.7", "10.2.0.1", "10.88.0.1"};
     struct dice *d = &f->dice;
     const char *src = s->sa == 1 && !dice_one_in(d, 8) ? "10.3.0.9" : PICK(d, remote);
     return make_packet(d, s->text, src, PICK(d, local), dice_one_in(d, 4) ? 2222 : 1000);
@@ -280,8 +283,8 @@ void shot_inbound(struct fuzz *f, struct shot *s, bool forged)
 void shot_outbound(struct fuzz *f, struct shot *s)
 {
     static const char *const local[] = {"10.1.0.5", "10.1.0.5", "10.1.9.9", "10.99.0.1"};
-    static const char *const remote[] = {"10.2.0.9", "10.2.0.9", "10.2.0.9", "10.3.0.9", "10.3.0.9", "10.4.0.1",
-                                         "10.5.0.1", "10.6.0.1"};
+    static const char *const remote[] = {"10.2.0.9", "10.2.0.9", "10.2.0.9", "10.3.0.9",
+                                         "10.3.0.9", "10.4.0.1", "10.5.0.1", "10.6.0.1"};
     struct dice *d = &f->dice;
     uint32_t kind = dice_below(d, 20);
     memset(s, 0, sizeof *s);
@@ -300,7 +303,8 @@ void shot_outbound(struct fuzz *f, struct shot *s)
 /* What must pass whatever happened before. */
 void shot_good(struct fuzz *f, struct shot *s, uint8_t port, uint32_t sa)
 {
-    const struct lab_ip in = {.src = sa == 1 ? "10.3.0.9" : "10.2.0.9", .dst = "10.1.0.5", .sport = 1000, .payload = 64};
+    const struct lab_ip in = {
+        .src = sa == 1 ? "10.3.0.9" : "10.2.0.9", .dst = "10.1.0.5", .sport = 1000, .payload = 64};
     const struct lab_ip out = {.src = "10.1.0.5", .dst = sa ? "10.3.0.9" : "10.2.0.9", .dport = 1000, .payload = 64};
     memset(s, 0, sizeof *s);
     s->port = port;

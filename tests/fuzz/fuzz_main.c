@@ -1,5 +1,6 @@
 /* fuzz_path [--seed S] [--frames N]: see fuzz.h. Feeds frames alone and in bursts, checks each breath, and at the end
- * that nothing but counters has changed, that good packets still pass and that every verdict bytes can cause was hit. */
+ * that nothing but counters has changed, that good packets still pass and that every verdict bytes can cause was hit.
+ */
 #include "fuzz.h"
 #include "verdict.h"
 
@@ -7,11 +8,14 @@ enum { VOLLEY_MAX = 48, REST_EVERY = 20000 };
 
 /* Bytes alone cause these. The others are in tests/fuzz/verdicts.tsv, each with the test that causes it. */
 static const uint8_t BY_BYTES[] = {
-    XS_V_DECRYPTED,      XS_V_ENCRYPTED,      XS_V_DUMMY,          XS_V_ANSWERED,     XS_V_DROP_MALFORMED,
-    XS_V_DROP_NO_SA,     XS_V_DROP_REPLAY,    XS_V_DROP_ICV,       XS_V_DROP_TRAILER, XS_V_DROP_INNER,
-    XS_V_DROP_ECN,       XS_V_DROP_SELECTOR,  XS_V_DROP_ENCAP,     XS_V_DROP_TAG,     XS_V_DROP_NO_POLICY,
-    XS_V_DROP_NO_OUT_SA, XS_V_DROP_TTL,       XS_V_DROP_TOO_BIG,   XS_V_DROP_FRAGMENT, XS_V_DROP_NO_GRANT,
-    XS_V_DROP_NO_ROUTE,  XS_V_DROP_NO_NEIGHBOUR, XS_V_DROP_UNSUPPORTED,
+    XS_V_DECRYPTED,         XS_V_ENCRYPTED,        XS_V_DUMMY,
+    XS_V_ANSWERED,          XS_V_DROP_MALFORMED,   XS_V_DROP_NO_SA,
+    XS_V_DROP_REPLAY,       XS_V_DROP_ICV,         XS_V_DROP_TRAILER,
+    XS_V_DROP_INNER,        XS_V_DROP_ECN,         XS_V_DROP_SELECTOR,
+    XS_V_DROP_ENCAP,        XS_V_DROP_TAG,         XS_V_DROP_NO_POLICY,
+    XS_V_DROP_NO_OUT_SA,    XS_V_DROP_TTL,         XS_V_DROP_TOO_BIG,
+    XS_V_DROP_FRAGMENT,     XS_V_DROP_NO_GRANT,    XS_V_DROP_NO_ROUTE,
+    XS_V_DROP_NO_NEIGHBOUR, XS_V_DROP_UNSUPPORTED,
 };
 
 static struct fuzz fuzz;

@@ -84,7 +84,8 @@ void model_mark(struct peer_sa *sa, uint64_t seq)
     sa->top = seq > sa->top ? seq : sa->top;
 }
 
-/* --- what left ----------------------------------------------------------------------------------------------------- */
+/* --- what left -----------------------------------------------------------------------------------------------------
+ */
 
 static void check_same(struct fuzz *f, const struct shot *s, const uint8_t *ip, uint32_t len)
 {
@@ -126,9 +127,11 @@ void check_outside(struct fuzz *f)
         MUST(f, header_of(ip, len - LAB_ETH) == 20 && get16(ip + 2) == len - LAB_ETH && len <= LAB_ETH + 1500);
         MUST(f, !memcmp(ip + 12, lab_addr("10.9.0.1").bytes, 4) && !memcmp(ip + 16, lab_addr("10.9.0.2").bytes, 4));
         uint32_t i = esp[3] - 1U;
-        MUST(f, get16(esp) == 0 && esp[2] == 0x20 && i < OUT_SAS && (ip[9] == 17) == (i == 1) && (i == 1 || ip[9] == 50));
+        MUST(f,
+             get16(esp) == 0 && esp[2] == 0x20 && i < OUT_SAS && (ip[9] == 17) == (i == 1) && (i == 1 || ip[9] == 50));
         uint32_t text = lab_esp_open(inner, &f->out[i], f->out_next[i]++, esp, len - (uint32_t)(esp - frame));
-        MUST(f, text && inner[text - 1] == 4 && header_of(inner, text - 2) && inner[8] > 0); /* each number once, in order */
+        MUST(f, text && inner[text - 1] == 4 && header_of(inner, text - 2) &&
+                    inner[8] > 0); /* each number once, in order */
         MUST(f, get16(inner + 2) == text - 2 - inner[text - 2] && inner[16] == 10 && inner[17] == (i ? 3 : 2));
     }
 }

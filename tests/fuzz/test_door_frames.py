@@ -7,6 +7,7 @@ import random
 
 import pytest
 from door_model import DROP, PASS, REDIRECT, Door, allowed
+from door_rig import namespace, rig, veths  # noqa: F401
 from scapy.packet import Packet
 from test_steer import CLEAR, CLEAR6, MAC, OUR4, OUR6, OUT, OUT6, ROWS, Rig, to
 
@@ -55,7 +56,7 @@ def mutated(dice: random.Random, frame: bytes) -> bytes:
 
 
 @pytest.mark.timeout(300)
-def test_the_door_never_passes_protected_cleartext(rig: Rig) -> None:
+def test_the_door_never_passes_protected_cleartext(rig: Rig) -> None:  # noqa: F811
     dice = random.Random(SEED)
     whole = [(port, to(port, packet)) for port, packet in SOURCES]
     actions = {DROP: 0, PASS: 0, REDIRECT: 0}
@@ -80,7 +81,7 @@ def test_the_door_never_passes_protected_cleartext(rig: Rig) -> None:
     assert {name for name in BY_BYTES if not by_name[name]} == set()
 
 
-def test_a_port_that_nobody_configured_lets_nothing_through(rig: Rig) -> None:
+def test_a_port_that_nobody_configured_lets_nothing_through(rig: Rig) -> None:  # noqa: F811
     frame = to(INSIDE, OUT)
     assert lib.xs_door_try(rig.door.program, frame, len(frame), 1, 0) == DROP  # 1: loopback
     assert rig.maps.verdicts()[0][door_verdict_names().index("DROP_NO_PORT")] == 1
