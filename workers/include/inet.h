@@ -99,12 +99,21 @@ static inline bool xs_strip_l2(struct xs_frame *f)
 static inline uint32_t xs_ip_check(struct xs_frame *f)
 {
     const uint8_t *ip = f->data;
-    if (f->len < XS_IP_MIN || ip[0] >> 4 != 4)
+    if (f->len < XS_IP_MIN)
+        return 0;
+    if (__builtin_expect(ip[0] == 0x45, 1)) { /* no options: nearly all */
+        uint32_t len = xs_get16(ip + 2);
+        if (len < XS_IP_MIN || len > f->len || xs_checksum20(ip) != 0)
+            return 0;
+        f->len = len;
+        return XS_IP_MIN;
+    }
+    if (ip[0] >> 4 != 4)
         return 0;
     uint32_t ihl = (ip[0] & 15U) * 4, total = xs_get16(ip + 2);
     if (ihl < XS_IP_MIN || total < ihl || total > f->len)
         return 0;
-    if (ihl == XS_IP_MIN ? xs_checksum20(ip) != 0 : xs_checksum(ip, ihl) != 0)
+    if (xs_checksum(ip, ihl) != 0)
         return 0;
     f->len = total;
     return ihl;
@@ -127,14 +136,12 @@ static inline bool xs_has_ports(uint8_t protocol)
 
 static inline struct xs_flow xs_flow_from(const uint8_t *ip, uint32_t ihl, uint32_t len)
 {
-    struct xs_flow flow = {.protocol = ip[9], .fragment = xs_later_fragment(ip)};
-    memcpy(&flow.src, ip + 12, 4);
-    memcpy(&flow.dst, ip + 16, 4);
-    if (xs_has_ports(flow.protocol) && !flow.fragment && len >= ihl + 4) {
-        flow.src_port = xs_get16(ip + ihl);
-        flow.dst_port = xs_get16(ip + ihl + 2);
-    }
-    return flow;
+    bool fragment = xs_later_fragment(ip);
+    uint64_t addresses, rest = (uint64_t)ip[9] << XS_FLOW_PROTOCOL | (uint64_t)fragment << XS_FLOW_FRAGMENT;
+    memcpy(&addresses, ip + 12, sizeof addresses);
+    if (xs_has_ports(ip[9]) && !fragment && len >= ihl + 4)
+        rest |= xs_get16(ip + ihl) | (uint64_t)xs_get16(ip + ihl + 2) << XS_FLOW_DST_PORT;
+    return (struct xs_flow){.words = {addresses, rest}};
 }
 
 static inline bool xs_is_tcp_syn(const uint8_t *ip, uint32_t ihl, uint32_t len)

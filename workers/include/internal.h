@@ -4,6 +4,7 @@
 #define XS_INTERNAL_H
 
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdint.h>
 
 #include "frame.h"
@@ -40,8 +41,6 @@ void xs_outbound(struct xs_worker *w, struct xs_frame *frames,
                  uint32_t count); /* from an inside port or a peer worker */
 
 /* --- the loop, called by the stages --------------------------------------------------------------------------- */
-/* Queues the frame on f->port for the end of the burst. verdict is counted when the ring took it, else DROP_TX_FULL. */
-void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict);
 /* The one exit that counts a refusal: worker counter, slot counter if an SA is known, frame back to the pool. */
 void xs_drop(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, struct xs_sa *sa);
 /* To the worker that owns the SA; a full ring is a counted drop. */
@@ -74,6 +73,21 @@ struct xs_port {
     uint32_t out_count;
     void *impl;
 };
+
+/* No such port, or no more room in this burst. */
+void xs_emit_slowly(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict);
+
+/* Queues the frame on f->port for the end of the burst. verdict is counted when the ring took it, else DROP_TX_FULL. */
+static inline void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict)
+{
+    struct xs_port *port = f->port < XS_MAX_PORTS ? w->ports[f->port] : NULL;
+    if (__builtin_expect(!port || port->out_count == XS_BURST_MAX, 0)) {
+        xs_emit_slowly(w, f, verdict);
+        return;
+    }
+    port->out[port->out_count] = *f;
+    port->out_verdict[port->out_count++] = (uint8_t)verdict;
+}
 
 static inline uint8_t *xs_chunk_base(const struct xs_worker *w, uint32_t chunk)
 {

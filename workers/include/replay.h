@@ -32,7 +32,7 @@ static inline uint32_t xs_replay_check(const struct xs_sa *sa, uint64_t seq)
         return seq < slot->granted ? XS_V_COUNT : XS_V_DROP_NO_GRANT;
     if (slot->top - seq >= sa->window)
         return XS_V_DROP_REPLAY;
-    uint32_t bit = (uint32_t)(seq % sa->window);
+    uint32_t bit = (uint32_t)seq & sa->ring_mask;
     return slot->window[bit / 64] >> (bit % 64) & 1 ? XS_V_DROP_REPLAY : XS_V_COUNT;
 }
 
@@ -43,10 +43,13 @@ static inline void xs_replay_mark(struct xs_sa *sa, uint64_t seq)
 #ifdef XS_MUTANT_REPLAY
     (void)sa, (void)seq;
 #else
-    if (seq > sa->slot->top)
+    struct xs_sa_slot *slot = sa->slot;
+    uint32_t bit = (uint32_t)seq & sa->ring_mask;
+    if (seq == slot->top + 1) /* in order: nothing enters the window but this number */
+        __atomic_store_n(&slot->top, seq, __ATOMIC_RELEASE);
+    else if (seq > slot->top)
         xs_replay_advance(sa, seq);
-    uint32_t bit = (uint32_t)(seq % sa->window);
-    sa->slot->window[bit / 64] |= 1ULL << (bit % 64);
+    slot->window[bit / 64] |= 1ULL << (bit % 64);
 #endif
 }
 

@@ -1,5 +1,6 @@
-/* Cleartext out: policy, number, seal, outer header (RFC 4303 sec. 3.3, RFC 3948, RFC 6040). Three passes per burst.
- * The lanes are static: a worker is one thread, and a burst is finished before the next begins. */
+/* Cleartext out: policy, number, headers, seal (RFC 4303 sec. 3.3, RFC 3948, RFC 6040). Three passes per burst: all that
+ * touches the packet before the cipher is written in the first, while its lines are near, so that the last one does not
+ * touch it again. The lanes are static: a worker is one thread, and a burst is finished before the next begins. */
 #include <netinet/in.h>
 
 #include "inet.h"
@@ -9,12 +10,9 @@
 enum { ESP_HEADER = 8, TRAILER = 2, NEXT_IPV4 = 4, DF = 0x4000, UDP_LEN = 8 };
 
 struct lane {
-    struct xs_frame f; /* data: the inner packet, then the ESP header, then the outer header */
+    struct xs_frame f; /* data: the inner packet, then the ESP header, then the frame as it leaves */
     struct xs_sa *sa;
     uint32_t inner_len;
-    uint8_t tos;
-    bool df;
-    uint32_t seq_low;
     uint8_t aad[12], nonce[12];
 };
 
@@ -87,7 +85,7 @@ static struct xs_sa *select_sa(struct xs_worker *w, struct xs_frame *f, uint32_t
         xs_hold_for_sa(w, f, policy->child);
         return NULL;
     }
-    if (__builtin_expect(sa->hop.epoch != xs_fib_epoch(w->fib), 0))
+    if (__builtin_expect(sa->hop.epoch != w->fib->epoch, 0))
         xs_sa_reach(w, sa);
     if (ip[8] <= 1) {
         refuse(w, f, ihl, XS_ICMP_TIME_EXCEEDED, 0, XS_V_DROP_TTL, sa);
@@ -111,14 +109,13 @@ static void build(struct lane *lane, struct xs_op *op, uint64_t seq)
     uint8_t *text = f->data, *esp = text - sa->iv_len - ESP_HEADER, *iv = esp + ESP_HEADER;
     uint32_t pad = (uint32_t)-(int32_t)(f->len + TRAILER) & (sa->block - 1U);
     uint8_t *tail = text + f->len;
-    for (uint32_t i = 0; i < pad; i++)
-        tail[i] = (uint8_t)(i + 1);
+    static const uint8_t padding[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
+    memcpy(tail, padding, sizeof padding); /* as much as any cipher needs; has_room saw to it, trailer and ICV follow */
     tail[pad] = (uint8_t)pad;
     tail[pad + 1] = NEXT_IPV4;
     xs_put32(esp, sa->spi);
     xs_put32(esp + 4, (uint32_t)seq);
     lane->inner_len = f->len;
-    lane->seq_low = (uint32_t)seq;
     op->key = sa->key;
     op->text = text;
     op->text_len = f->len + pad + TRAILER;
@@ -147,6 +144,29 @@ static void build(struct lane *lane, struct xs_op *op, uint64_t seq)
     }
     f->data = esp;
     f->len = ESP_HEADER + sa->iv_len + op->text_len + sa->icv_len;
+}
+
+/* The outer header from the template; length, id, DSCP and ECN, DF and checksum are this packet's. Then the link-layer
+ * header, when the hop has one: a frame that must wait for it gets it later. */
+static void wrap(struct xs_frame *f, const struct xs_sa *sa, uint8_t inner_tos, bool df, uint16_t id)
+{
+    uint8_t *ip = f->data - sa->template_len;
+    memcpy(ip, sa->template, XS_IP_MIN);
+    if (sa->udp) {
+        memcpy(ip + XS_IP_MIN, sa->template + XS_IP_MIN, UDP_LEN);
+        xs_put16(ip + 24, (uint16_t)(f->len + UDP_LEN));
+    }
+    f->data = ip;
+    f->len += sa->template_len;
+    uint8_t tos = sa->copy_dscp ? inner_tos : (uint8_t)(sa->dscp << 2 | (inner_tos & 3)); /* ECN: RFC 6040 sec. 4.1 */
+    uint16_t words[4] = {(uint16_t)(0x4500 | tos), (uint16_t)f->len, df ? 0 : id, df ? DF : 0};
+    uint32_t sum = sa->template_sum + words[0] + words[1] + words[2] + words[3];
+    sum = (sum & 0xffff) + (sum >> 16);
+    sum = (sum & 0xffff) + (sum >> 16);
+    xs_put64(ip, (uint64_t)words[0] << 48 | (uint64_t)words[1] << 32 | (uint64_t)words[2] << 16 | words[3]);
+    xs_put16(ip + 10, (uint16_t)~sum);
+    if (sa->hop.resolved)
+        xs_hop_write(f, &sa->hop);
 }
 
 static bool has_room(const struct xs_worker *w, const struct xs_frame *f, const struct xs_sa *sa)
@@ -183,35 +203,12 @@ static bool prepare(struct xs_worker *w, const struct xs_frame *in, struct lane 
     xs_ttl_decrement(f->data);
     if (xs_is_tcp_syn(f->data, ihl, f->len))
         xs_mss_clamp(f->data, ihl, f->len, sa->inner_mtu);
+    uint8_t tos = f->data[1];
+    bool df = sa->df == XS_DF_SET || (sa->df == XS_DF_COPY && (xs_get16(f->data + 6) & DF));
     lane->sa = sa;
-    lane->tos = f->data[1];
-    lane->df = sa->df == XS_DF_SET || (sa->df == XS_DF_COPY && (xs_get16(f->data + 6) & DF));
     build(lane, op, seq);
+    wrap(f, sa, tos, df, (uint16_t)seq);
     return true;
-}
-
-/* Pass 3: the outer header from the template; length, id, DSCP and ECN, DF and checksum are this packet's. */
-static void finish(struct xs_worker *w, struct lane *lane)
-{
-    struct xs_sa *sa = lane->sa;
-    struct xs_frame *f = &lane->f;
-    uint8_t *ip = f->data - sa->template_len;
-    memcpy(ip, sa->template, XS_IP_MIN);
-    if (sa->udp) {
-        memcpy(ip + XS_IP_MIN, sa->template + XS_IP_MIN, UDP_LEN);
-        xs_put16(ip + 24, (uint16_t)(f->len + UDP_LEN));
-    }
-    f->data = ip;
-    f->len += sa->template_len;
-    uint8_t tos = sa->copy_dscp ? lane->tos : (uint8_t)(sa->dscp << 2 | (lane->tos & 3)); /* ECN: RFC 6040 sec. 4.1 */
-    uint16_t words[4] = {(uint16_t)(0x4500 | tos), (uint16_t)f->len, lane->df ? 0 : (uint16_t)lane->seq_low,
-                         lane->df ? DF : 0};
-    uint32_t sum = sa->template_sum + words[0] + words[1] + words[2] + words[3];
-    sum = (sum & 0xffff) + (sum >> 16);
-    sum = (sum & 0xffff) + (sum >> 16);
-    xs_put64(ip, (uint64_t)words[0] << 48 | (uint64_t)words[1] << 32 | (uint64_t)words[2] << 16 | words[3]);
-    xs_put16(ip + 10, (uint16_t)~sum);
-    xs_hop_emit(w, f, &sa->hop, XS_V_ENCRYPTED, sa);
 }
 
 void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
@@ -237,8 +234,12 @@ void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
             xs_drop(w, &lanes[i].f, XS_V_DROP_UNSUPPORTED, lanes[i].sa);
             continue;
         }
-        xs_tally_add(&tally, lanes[i].sa, lanes[i].inner_len);
-        finish(w, &lanes[i]);
+        struct xs_sa *sa = lanes[i].sa;
+        xs_tally_add(&tally, sa, lanes[i].inner_len);
+        if (sa->hop.resolved)
+            xs_emit(w, &lanes[i].f, XS_V_ENCRYPTED);
+        else
+            xs_hop_wait(w, &lanes[i].f, &sa->hop, XS_V_ENCRYPTED, sa);
     }
     xs_tally_write(&tally);
     xs_stage_end(w, XS_STAGE_FINISH, &clock);

@@ -7,28 +7,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "internal.h"
-#include "sad.h"
 
-enum { CACHE = 4096, ETH_LEN = 14, VLAN_LEN = 18 };
-
-struct route {
+struct xs_fib_route {
     uint32_t prefix, mask, via; /* network order */
     uint8_t port, bits;
-};
-
-struct cached {
-    uint32_t dst;
-    struct xs_hop hop;
-};
-
-struct xs_fib {
-    uint32_t epoch; /* moves with every change; 0 is never valid */
-    struct route *routes;
-    uint32_t route_count;
-    struct xs_neighbour *neighbours;
-    uint32_t neighbour_count, neighbour_room;
-    struct cached cache[CACHE];
 };
 
 static uint32_t addr4(const struct xs_addr *addr)
@@ -60,26 +42,21 @@ void xs_fib_free(struct xs_fib *fib)
     free(fib);
 }
 
-uint32_t xs_fib_epoch(const struct xs_fib *fib)
-{
-    return fib->epoch;
-}
-
 static int longest_first(const void *a, const void *b)
 {
-    return ((const struct route *)b)->bits - ((const struct route *)a)->bits;
+    return ((const struct xs_fib_route *)b)->bits - ((const struct xs_fib_route *)a)->bits;
 }
 
 int xs_route_replace(struct xs_worker *w, const struct xs_route *rows, uint32_t count)
 {
-    struct route *routes = calloc(count ? count : 1, sizeof *routes);
+    struct xs_fib_route *routes = calloc(count ? count : 1, sizeof *routes);
     if (!routes)
         return -ENOMEM;
     uint32_t kept = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (rows[i].prefix.addr.family != 4 || rows[i].prefix.bits > 32)
             continue;
-        struct route *r = &routes[kept++];
+        struct xs_fib_route *r = &routes[kept++];
         r->bits = rows[i].prefix.bits;
         r->mask = r->bits ? htonl(~0U << (32 - r->bits)) : 0;
         r->prefix = addr4(&rows[i].prefix.addr) & r->mask;
@@ -141,7 +118,7 @@ static void write_l2(struct xs_hop *hop, const struct xs_neighbour *n, const str
     memcpy(hop->l2, n->mac, 6);
     memcpy(hop->l2 + 6, port->conf.mac, 6);
     uint8_t *type = hop->l2 + 12;
-    hop->l2_len = n->tagged ? VLAN_LEN : ETH_LEN;
+    hop->l2_len = n->tagged ? XS_HOP_VLAN : XS_HOP_ETH;
     if (n->tagged) {
         uint16_t tag[2] = {htons(0x8100), htons(n->vlan)};
         memcpy(type, tag, sizeof tag);
@@ -151,13 +128,13 @@ static void write_l2(struct xs_hop *hop, const struct xs_neighbour *n, const str
     type[1] = 0x00;
 }
 
-static void resolve(struct xs_worker *w, uint32_t dst, struct xs_hop *hop)
+void xs_fib_resolve(struct xs_worker *w, uint32_t dst, struct xs_hop *hop)
 {
     struct xs_fib *fib = w->fib;
     memset(hop, 0, sizeof *hop);
     hop->epoch = fib->epoch;
     for (uint32_t i = 0; i < fib->route_count; i++) {
-        const struct route *r = &fib->routes[i];
+        const struct xs_fib_route *r = &fib->routes[i];
         if ((dst & r->mask) != r->prefix || r->port >= XS_MAX_PORTS || !w->ports[r->port])
             continue;
         hop->routed = true;
@@ -174,34 +151,14 @@ static void resolve(struct xs_worker *w, uint32_t dst, struct xs_hop *hop)
     }
 }
 
-const struct xs_hop *xs_fib_lookup(struct xs_worker *w, uint32_t dst)
-{
-    struct cached *c = &w->fib->cache[(dst * 2654435761U) >> 20];
-    if (c->dst != dst || c->hop.epoch != w->fib->epoch) {
-        resolve(w, dst, &c->hop);
-        c->dst = dst;
-    }
-    return &c->hop;
-}
-
-void xs_hop_emit(struct xs_worker *w, struct xs_frame *f, const struct xs_hop *hop, uint32_t verdict, struct xs_sa *sa)
+void xs_hop_wait(struct xs_worker *w, struct xs_frame *f, const struct xs_hop *hop, uint32_t verdict, struct xs_sa *sa)
 {
     if (!hop->routed) {
         xs_drop(w, f, XS_V_DROP_NO_ROUTE, sa);
         return;
     }
+    struct xs_addr addr = {.family = 4};
+    memcpy(addr.bytes, &hop->addr, 4);
     f->port = hop->port;
-    if (!hop->resolved) {
-        struct xs_addr addr = {.family = 4};
-        memcpy(addr.bytes, &hop->addr, 4);
-        xs_hold_for_neighbour(w, f, verdict, &addr);
-        return;
-    }
-    f->data -= hop->l2_len;
-    f->len += hop->l2_len;
-    if (hop->l2_len == ETH_LEN) /* lengths the compiler knows: no call for 14 bytes */
-        memcpy(f->data, hop->l2, ETH_LEN);
-    else
-        memcpy(f->data, hop->l2, VLAN_LEN);
-    xs_emit(w, f, verdict);
+    xs_hold_for_neighbour(w, f, verdict, &addr);
 }

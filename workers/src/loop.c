@@ -69,26 +69,30 @@ static void send_out(struct xs_worker *w, struct xs_port *port)
 {
     uint32_t count = port->out_count, sent = port->ops->send(w, port, port->out, count);
     port->out_count = 0;
+    uint64_t bytes = 0, same = 0;
     for (uint32_t i = 0; i < sent; i++) {
-        w->counters->verdicts[port->out_verdict[i]]++;
-        w->counters->tx_bytes[port->conf.index] += port->out[i].len;
+        bytes += port->out[i].len;
+        same++;
+        if (i + 1 == sent || port->out_verdict[i + 1] != port->out_verdict[i]) {
+            w->counters->verdicts[port->out_verdict[i]] += same;
+            same = 0;
+        }
     }
+    w->counters->tx_bytes[port->conf.index] += bytes;
     w->counters->tx_packets[port->conf.index] += sent;
     for (uint32_t i = sent; i < count; i++)
         xs_drop(w, &port->out[i], XS_V_DROP_TX_FULL, NULL);
 }
 
-void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict)
+void xs_emit_slowly(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict)
 {
     struct xs_port *port = f->port < XS_MAX_PORTS ? w->ports[f->port] : NULL;
     if (!port) {
         xs_drop(w, f, XS_V_DROP_NO_ROUTE, NULL);
         return;
     }
-    if (port->out_count == XS_BURST_MAX)
-        send_out(w, port);
-    port->out[port->out_count] = *f;
-    port->out_verdict[port->out_count++] = (uint8_t)verdict;
+    send_out(w, port);
+    xs_emit(w, f, verdict);
 }
 
 bool xs_event_push(struct xs_worker *w, const struct xs_event *event)
@@ -144,8 +148,10 @@ static void count_burst(struct xs_worker *w, const struct xs_frame *frames, uint
     c->batches[bucket < XS_BATCH_BUCKETS ? bucket : XS_BATCH_BUCKETS - 1]++;
     c->batch_packets += count;
     c->rx_packets[port] += count;
+    uint64_t bytes = 0;
     for (uint32_t i = 0; i < count; i++)
-        c->rx_bytes[port] += frames[i].len;
+        bytes += frames[i].len;
+    c->rx_bytes[port] += bytes;
 }
 
 static uint32_t from_port(struct xs_worker *w, struct xs_port *port, struct xs_frame *frames)

@@ -131,6 +131,7 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     sa->dscp = conf->dscp;
     sa->df = conf->df;
     sa->window = conf->replay_window;
+    sa->ring_mask = state->window_bits - 1;
     sa->path_mtu = conf->path_mtu;
     sa->remote = conf->remote;
     if (conf->cipher == XS_AES_GCM)
@@ -166,6 +167,8 @@ static bool acceptable(const struct xs_worker *w, const struct xs_sa_conf *c)
             return false;
     if (c->direction == XS_OUTBOUND)
         return true;
+    if (state->window_bits & (state->window_bits - 1))
+        return false; /* of another make: nothing is read into its bits */
     return c->replay_window >= 64 && c->replay_window % 64 == 0 && c->replay_window <= state->window_bits;
 }
 
