@@ -4,7 +4,8 @@
 /* bench-memory encrypt|decrypt SIZE WORKERS PACKETS ALTERNATIONS
  *
  * SIZE: bytes of the inner packet. PACKETS go through each side in all, over all workers (processes, one per core).
- * Prints one line of JSON: medians over the alternations of the CPU time per packet, packets lost, cycles per stage. */
+ * Prints one line of JSON: medians over the alternations of the CPU time per packet (and the first decile, which says
+ * what the machine does when nobody disturbs it), packets lost, cycles per stage. */
 #include <pthread.h>
 #include <sched.h>
 #include <string.h>
@@ -35,9 +36,9 @@ static inline void refill(const struct rig *rig, const struct item *items)
 {
     for (uint32_t i = 0; i < BURST; i++) {
         if (rig->decrypt)
-            memcpy(items[i].frame.data, items[i].master, rig->refill);
+            memcpy(items[i].data, items[i].master, rig->refill);
         else
-            memcpy(items[i].frame.data, items[i].master, PLAIN_HEADERS); /* a length the compiler knows */
+            memcpy(items[i].data, items[i].master, PLAIN_HEADERS); /* a length the compiler knows */
     }
 }
 
@@ -72,18 +73,16 @@ static void forget(struct rig *rig)
 
 static double ours(struct rig *rig, uint32_t bursts, uint64_t *lost)
 {
-    struct xs_frame frames[BURST];
+    struct xs_frame out[BURST];
     double start = cpu_ns();
     for (uint32_t b = 0; b < bursts; b++) {
-        const struct item *items = &rig->items[b * BURST % FRAMES];
-        if (rig->decrypt && b * BURST % FRAMES == 0)
+        uint32_t first = b * BURST % FRAMES;
+        if (rig->decrypt && first == 0)
             forget(rig);
-        refill(rig, items);
-        for (uint32_t i = 0; i < BURST; i++)
-            frames[i] = items[i].frame;
-        MUST(xs_memory_offer(rig->w, rig->in, frames, BURST) == BURST);
+        refill(rig, &rig->items[first]);
+        MUST(xs_memory_offer(rig->w, rig->in, &rig->frames[first], BURST) == BURST);
         xs_worker_breathe(rig->w);
-        *lost += BURST - xs_memory_collect(rig->w, rig->out, frames, BURST);
+        *lost += BURST - xs_memory_collect(rig->w, rig->out, out, BURST);
     }
     return (cpu_ns() - start) / ((double)bursts * BURST);
 }
@@ -120,8 +119,8 @@ static int ascending(const void *a, const void *b)
     return (x > y) - (x < y);
 }
 
-/* Median over the alternations of the workers' mean. */
-static double median(double rows[WORKERS_MAX][ALTERNATIONS_MAX], uint32_t workers, uint32_t count)
+/* The workers' mean of each alternation, sorted, in rows[0]. */
+static void settle(double rows[WORKERS_MAX][ALTERNATIONS_MAX], uint32_t workers, uint32_t count)
 {
     for (uint32_t a = 0; a < count; a++) {
         for (uint32_t w = 1; w < workers; w++)
@@ -129,7 +128,11 @@ static double median(double rows[WORKERS_MAX][ALTERNATIONS_MAX], uint32_t worker
         rows[0][a] /= workers;
     }
     qsort(rows[0], count, sizeof rows[0][0], ascending);
-    return count % 2 ? rows[0][count / 2] : (rows[0][count / 2 - 1] + rows[0][count / 2]) / 2;
+}
+
+static double median(const double *sorted, uint32_t count)
+{
+    return count % 2 ? sorted[count / 2] : (sorted[count / 2 - 1] + sorted[count / 2]) / 2;
 }
 
 static void print(struct board *board, const struct rig *rig, const struct shared *s, uint32_t alternations)
@@ -138,9 +141,13 @@ static void print(struct board *board, const struct rig *rig, const struct share
     double sent = 0, lost = 0;
     for (uint32_t i = 0; i < s->workers; i++)
         sent += (double)board->sent[i], lost += (double)board->lost[i];
+    settle(board->ours, s->workers, alternations);
+    settle(board->theirs, s->workers, alternations);
     printf("{\"name\": \"memory-%s\", \"size\": %u, \"workers\": %u, \"ours_ns\": %.2f, \"theirs_ns\": %.2f, ",
-           rig->decrypt ? "decrypt" : "encrypt", rig->size, s->workers, median(board->ours, s->workers, alternations),
-           median(board->theirs, s->workers, alternations));
+           rig->decrypt ? "decrypt" : "encrypt", rig->size, s->workers, median(board->ours[0], alternations),
+           median(board->theirs[0], alternations));
+    printf("\"ours_fast_ns\": %.2f, \"theirs_fast_ns\": %.2f, ", board->ours[0][alternations / 10],
+           board->theirs[0][alternations / 10]);
     printf("\"loss\": %.0f, \"packets\": %.0f, \"cycles\": {", lost, sent);
     for (uint32_t i = 0; i < XS_STAGE_COUNT; i++)
         printf("%s\"%s\": %.1f", i ? ", " : "", stages[i], (double)rig->counters->cycles[i] / (double)board->sent[0]);

@@ -136,27 +136,31 @@ static void trailer(uint8_t *text, uint32_t size, uint32_t text_len)
 }
 
 /* The frame as it arrives, and the bare call's arguments for it once it stands in its chunk. */
-static void make_item(struct rig *rig, struct item *item, uint32_t number, uint8_t *master)
+static void make_item(struct rig *rig, uint32_t at, uint8_t *master)
 {
+    struct item *item = &rig->items[at];
+    struct xs_frame *frame = &rig->frames[at];
+    const uint32_t number = at + 1;
     const uint8_t aad[AAD] = {0, 0, SPI >> 8, SPI & 255, 0, 0, 0, 0, 0, 0, number >> 8 & 255, number & 255};
     uint32_t front = rig->decrypt ? ETH + IP + ESP + IV : ETH;
     memcpy(item->aad, aad, AAD);
     memcpy(item->nonce, SECRET + KEY, SALT);
     memcpy(item->nonce + SALT, aad + 4, IV);
     item->master = master;
-    item->text = item->frame.data + front;
+    item->data = frame->data;
+    item->text = frame->data + front;
     item->icv = item->text + rig->text_len;
     ethernet(master, rig->in);
     if (!rig->decrypt) {
         inner(master + front, rig->size, "10.1.0.5", "10.2.0.9");
-        item->frame.len = ETH + rig->size;
-        memcpy(item->frame.data, master, item->frame.len);
+        frame->len = ETH + rig->size;
+        memcpy(frame->data, master, frame->len);
         return;
     }
     struct gcm_context_data ctx;
     uint8_t *text = master + front;
-    item->frame.len = front + rig->text_len + ICV;
-    ip_header(master + ETH, item->frame.len - ETH, IPPROTO_ESP, "10.9.0.2", "10.9.0.1");
+    frame->len = front + rig->text_len + ICV;
+    ip_header(master + ETH, frame->len - ETH, IPPROTO_ESP, "10.9.0.2", "10.9.0.1");
     memcpy(master + ETH + IP, aad, 4);
     memcpy(master + ETH + IP + 4, aad + 8, 4);
     memcpy(master + ETH + IP + ESP, aad + 4, IV);
@@ -198,10 +202,9 @@ void rig_open(struct rig *rig, const struct shared *s, uint32_t index, bool decr
     uint8_t *masters = aligned_alloc(64, FRAMES * CHUNK);
     MUST(masters && xs_pool_take(s->pool, index, chunks, FRAMES) == FRAMES);
     for (uint32_t i = 0; i < FRAMES; i++) {
-        struct item *item = &rig->items[i];
-        item->frame = (struct xs_frame){.chunk = chunks[i], .port = rig->in};
-        item->frame.data = xs_chunk_base(rig->w, chunks[i]) + HEADROOM;
-        make_item(rig, item, i + 1, masters + (uint64_t)i * CHUNK);
+        rig->frames[i] = (struct xs_frame){.chunk = chunks[i], .port = rig->in};
+        rig->frames[i].data = xs_chunk_base(rig->w, chunks[i]) + HEADROOM;
+        make_item(rig, i, masters + (uint64_t)i * CHUNK);
     }
-    rig->refill = decrypt ? rig->items[0].frame.len : PLAIN_HEADERS;
+    rig->refill = decrypt ? rig->frames[0].len : PLAIN_HEADERS;
 }

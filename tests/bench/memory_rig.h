@@ -25,7 +25,7 @@ enum { PLAIN_HEADERS = ETH + IP + UDP }; /* what sealing overwrites and a refill
 
 /* A frame's place, what it is refilled from, and the arguments of the bare call on it. */
 struct item {
-    struct xs_frame frame;
+    uint8_t *data;         /* where the frame stands */
     const uint8_t *master; /* the frame as it arrives */
     uint8_t *text, *icv;
     uint8_t aad[AAD], nonce[NONCE];
@@ -41,6 +41,7 @@ struct rig {
     IMB_MGR *mgr;
     struct gcm_key_data *key;
     struct item items[FRAMES];
+    struct xs_frame frames[FRAMES]; /* the same, as a port gives them */
 };
 
 /* Memory that the workers share, before they fork. */

@@ -28,7 +28,7 @@ struct xs_sa {
     bool esn, udp, copy_dscp;
     uint8_t df, dscp;
     uint8_t salt[4];
-    uint32_t window; /* packets, a multiple of 64 */
+    uint32_t window;    /* packets, a multiple of 64 */
     uint32_t ring_mask; /* bits of the window in the slot, a power of two, less one: the same for every window */
     uint32_t path_mtu, inner_mtu;
     const struct xs_engine *engine;

@@ -12,7 +12,7 @@ struct xs_flow {
     union {
         uint64_t words[2];
         struct {
-            uint32_t src, dst; /* network order */
+            uint32_t src, dst;           /* network order */
             uint16_t src_port, dst_port; /* host order; 0 for protocols without ports */
             uint8_t protocol;
             uint8_t fragment; /* not the first: ports are unknown */

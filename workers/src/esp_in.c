@@ -108,8 +108,8 @@ static uint32_t prepare(struct xs_worker *w, struct lane *lane, struct xs_op *op
     return verdict == XS_V_DROP_NO_GRANT ? XS_V_COUNT : verdict; /* only a packet that opens may ask for a grant */
 }
 
-/* The default padding is 1, 2, 3, ... and is verified (RFC 4303 sec. 2.4). Up to eight bytes, as any packet but one that
- * hides its length has, are compared as one word. */
+/* The default padding is 1, 2, 3, ... and is verified (RFC 4303 sec. 2.4). Up to eight bytes, as any packet but one
+ * that hides its length has, are compared as one word. */
 static bool padding_fits(const uint8_t *end, uint32_t pad, uint32_t text_len)
 {
     const uint8_t *padding = end - TRAILER - pad;

@@ -1,6 +1,7 @@
-/* Cleartext out: policy, number, headers, seal (RFC 4303 sec. 3.3, RFC 3948, RFC 6040). Three passes per burst: all that
- * touches the packet before the cipher is written in the first, while its lines are near, so that the last one does not
- * touch it again. The lanes are static: a worker is one thread, and a burst is finished before the next begins. */
+/* Cleartext out: policy, number, headers, seal (RFC 4303 sec. 3.3, RFC 3948, RFC 6040). Three passes per burst: all
+ * that touches the packet before the cipher is written in the first, while its lines are near, so that the last one
+ * does not touch it again. The lanes are static: a worker is one thread, and a burst is finished before the next
+ * begins. */
 #include <netinet/in.h>
 
 #include "inet.h"
@@ -19,36 +20,74 @@ struct lane {
 static struct lane lanes[XS_BURST_MAX];
 static struct xs_op ops[XS_BURST_MAX];
 
-static void restore_l2(struct xs_frame *f)
+/* The exits of pass 1. Frames go to them by value: one whose address is taken lives in memory, not in registers. */
+#define EXIT __attribute__((noinline, cold)) static bool
+
+EXIT drop(struct xs_worker *w, struct xs_frame f, uint32_t verdict, struct xs_sa *sa)
 {
-    f->data -= f->l2_len;
-    f->len += f->l2_len;
+    xs_drop(w, &f, verdict, sa);
+    return false;
+}
+
+static struct xs_frame with_l2(struct xs_frame f)
+{
+    f.data -= f.l2_len;
+    f.len += f.l2_len;
+    return f;
+}
+
+EXIT hand_over(struct xs_worker *w, struct xs_frame f, uint32_t owner)
+{
+    f = with_l2(f);
+    xs_hand_over(w, &f, owner);
+    return false;
+}
+
+EXIT hold(struct xs_worker *w, struct xs_frame f, uint32_t child)
+{
+    f = with_l2(f);
+    xs_hold_for_sa(w, &f, child);
+    return false;
 }
 
 /* Back out of the port it came from, to the station that sent it. */
-static void refuse(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum xs_icmp kind, uint32_t mtu,
-                   uint32_t verdict, struct xs_sa *sa)
+EXIT refuse(struct xs_worker *w, struct xs_frame f, enum xs_icmp kind, uint32_t verdict, struct xs_sa *sa)
 {
     uint8_t l2[XS_VLAN_LEN];
-    uint32_t from = 0;
-    const struct xs_port *port = w->ports[f->port];
-    memcpy(l2, f->data - f->l2_len, f->l2_len);
+    uint32_t from = 0, ihl = (f.data[0] & 15U) * 4;
+    const struct xs_port *port = w->ports[f.port];
+    memcpy(l2, f.data - f.l2_len, f.l2_len);
     memcpy(l2, l2 + 6, 6);
-    if (port && !(f->flags & XS_FRAME_INNER)) {
+    if (port && !(f.flags & XS_FRAME_INNER)) {
         memcpy(&from, port->conf.addr4.bytes, sizeof from);
         memcpy(l2 + 6, port->conf.mac, 6);
     }
-    if (!xs_icmp_error(w, f, ihl, kind, mtu, from)) {
-        xs_drop(w, f, verdict, sa);
-        return;
-    }
-    restore_l2(f);
-    memcpy(f->data, l2, f->l2_len);
-    xs_emit(w, f, XS_V_ANSWERED);
+    if (!xs_icmp_error(w, &f, ihl, kind, kind == XS_ICMP_TOO_BIG ? sa->inner_mtu : 0, from))
+        return drop(w, f, verdict, sa);
+    f = with_l2(f);
+    memcpy(f.data, l2, f.l2_len);
+    xs_emit(w, &f, XS_V_ANSWERED);
+    return false;
+}
+
+/* No SA takes this packet, or not as it is: the first reason that holds. */
+EXIT turn_away(struct xs_worker *w, struct xs_frame f, const struct xs_flow_entry *policy, struct xs_sa *sa)
+{
+    if (policy->result)
+        return drop(w, f, policy->result == XS_SPD_NEEDS_PORTS ? XS_V_DROP_FRAGMENT : XS_V_DROP_NO_POLICY, NULL);
+    if (policy->owner != w->conf.index && !(f.flags & XS_FRAME_HANDED))
+        return hand_over(w, f, policy->owner);
+    if (!sa)
+        return hold(w, f, policy->child);
+    if (f.data[8] <= 1)
+        return refuse(w, f, XS_ICMP_TIME_EXCEEDED, XS_V_DROP_TTL, sa);
+    if (xs_get16(f.data + 6) & DF)
+        return refuse(w, f, XS_ICMP_TOO_BIG, XS_V_DROP_TOO_BIG, sa);
+    return drop(w, f, XS_V_DROP_TOO_BIG, sa);
 }
 
 /* The next number of the SA, taken from the slot that outlives us, before anything is sealed with it. */
-static uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64_t *seq)
+static inline uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64_t *seq)
 {
     struct xs_sa_slot *slot = sa->slot;
     uint64_t next = slot->next_seq;
@@ -65,47 +104,9 @@ static uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64_t *seq
     return XS_V_COUNT;
 }
 
-/* The SA for this packet, or NULL when the frame went another way (dropped, held, handed over, answered). */
-static struct xs_sa *select_sa(struct xs_worker *w, struct xs_frame *f, uint32_t ihl)
-{
-    uint8_t *ip = f->data;
-    const struct xs_flow_entry *policy = xs_spd_lookup(w->spd, xs_flow_from(ip, ihl, f->len));
-    if (policy->result) {
-        xs_drop(w, f, policy->result == XS_SPD_NEEDS_PORTS ? XS_V_DROP_FRAGMENT : XS_V_DROP_NO_POLICY, NULL);
-        return NULL;
-    }
-    if (policy->owner != w->conf.index && !(f->flags & XS_FRAME_HANDED)) {
-        restore_l2(f);
-        xs_hand_over(w, f, policy->owner);
-        return NULL;
-    }
-    struct xs_sa *sa = xs_sad_outbound(w->sad, policy->child);
-    if (!sa) {
-        restore_l2(f);
-        xs_hold_for_sa(w, f, policy->child);
-        return NULL;
-    }
-    if (__builtin_expect(sa->hop.epoch != w->fib->epoch, 0))
-        xs_sa_reach(w, sa);
-    if (ip[8] <= 1) {
-        refuse(w, f, ihl, XS_ICMP_TIME_EXCEEDED, 0, XS_V_DROP_TTL, sa);
-        return NULL;
-    }
-    if (f->len > sa->inner_mtu) {
-        if (xs_get16(ip + 6) & DF)
-            refuse(w, f, ihl, XS_ICMP_TOO_BIG, sa->inner_mtu, XS_V_DROP_TOO_BIG, sa);
-        else
-            xs_drop(w, f, XS_V_DROP_TOO_BIG, sa);
-        return NULL;
-    }
-    return sa;
-}
-
 /* ESP header, IV, padding and trailer around the inner packet; the operation that seals it (RFC 4303 sec. 2). */
-static void build(struct lane *lane, struct xs_op *op, uint64_t seq)
+static inline void build(struct lane *lane, struct xs_op *op, struct xs_frame *f, struct xs_sa *sa, uint64_t seq)
 {
-    struct xs_sa *sa = lane->sa;
-    struct xs_frame *f = &lane->f;
     uint8_t *text = f->data, *esp = text - sa->iv_len - ESP_HEADER, *iv = esp + ESP_HEADER;
     uint32_t pad = (uint32_t)-(int32_t)(f->len + TRAILER) & (sa->block - 1U);
     uint8_t *tail = text + f->len;
@@ -148,7 +149,7 @@ static void build(struct lane *lane, struct xs_op *op, uint64_t seq)
 
 /* The outer header from the template; length, id, DSCP and ECN, DF and checksum are this packet's. Then the link-layer
  * header, when the hop has one: a frame that must wait for it gets it later. */
-static void wrap(struct xs_frame *f, const struct xs_sa *sa, uint8_t inner_tos, bool df, uint16_t id)
+static inline void wrap(struct xs_frame *f, const struct xs_sa *sa, uint8_t inner_tos, bool df, uint16_t id)
 {
     uint8_t *ip = f->data - sa->template_len;
     memcpy(ip, sa->template, XS_IP_MIN);
@@ -169,7 +170,7 @@ static void wrap(struct xs_frame *f, const struct xs_sa *sa, uint8_t inner_tos, 
         xs_hop_write(f, &sa->hop);
 }
 
-static bool has_room(const struct xs_worker *w, const struct xs_frame *f, const struct xs_sa *sa)
+static inline bool has_room(const struct xs_worker *w, const struct xs_frame *f, const struct xs_sa *sa)
 {
     const uint8_t *base = xs_chunk_base(w, f->chunk), *end = base + w->conf.chunk_size;
     uint32_t front = XS_VLAN_LEN + sa->template_len + ESP_HEADER + sa->iv_len;
@@ -178,36 +179,35 @@ static bool has_room(const struct xs_worker *w, const struct xs_frame *f, const 
 }
 
 /* Pass 1 for one frame; true when it took a lane. */
-static bool prepare(struct xs_worker *w, const struct xs_frame *in, struct lane *lane, struct xs_op *op)
+static inline bool prepare(struct xs_worker *w, struct xs_frame f, struct lane *lane, struct xs_op *op)
 {
-    struct xs_frame *f = &lane->f;
-    *f = *in;
-    if (!xs_strip_l2(f)) {
-        xs_drop(w, f, f->len >= XS_IP_MIN && f->data[0] >> 4 == 6 ? XS_V_DROP_UNSUPPORTED : XS_V_DROP_MALFORMED, NULL);
-        return false;
-    }
-    uint32_t ihl = xs_ip_check(f);
-    if (!ihl) {
-        xs_drop(w, f, XS_V_DROP_MALFORMED, NULL);
-        return false;
-    }
-    struct xs_sa *sa = select_sa(w, f, ihl);
-    if (!sa)
-        return false;
+    if (!xs_strip_l2(&f))
+        return drop(w, f, f.len >= XS_IP_MIN && f.data[0] >> 4 == 6 ? XS_V_DROP_UNSUPPORTED : XS_V_DROP_MALFORMED,
+                    NULL);
+    uint32_t ihl = xs_ip_check(&f);
+    if (!ihl)
+        return drop(w, f, XS_V_DROP_MALFORMED, NULL);
+    uint8_t *ip = f.data;
+    const struct xs_flow_entry *policy = xs_spd_lookup(w->spd, xs_flow_from(ip, ihl, f.len));
+    bool ours = !policy->result && (policy->owner == w->conf.index || f.flags & XS_FRAME_HANDED);
+    struct xs_sa *sa = ours ? xs_sad_outbound(w->sad, policy->child) : NULL;
+    if (sa && __builtin_expect(sa->hop.epoch != w->fib->epoch, 0))
+        xs_sa_reach(w, sa);
+    if (!sa || ip[8] <= 1 || f.len > sa->inner_mtu)
+        return turn_away(w, f, policy, sa);
     uint64_t seq;
-    uint32_t verdict = has_room(w, f, sa) ? take_number(w, sa, &seq) : XS_V_DROP_TOO_BIG;
-    if (verdict != XS_V_COUNT) {
-        xs_drop(w, f, verdict, sa);
-        return false;
-    }
-    xs_ttl_decrement(f->data);
-    if (xs_is_tcp_syn(f->data, ihl, f->len))
-        xs_mss_clamp(f->data, ihl, f->len, sa->inner_mtu);
-    uint8_t tos = f->data[1];
-    bool df = sa->df == XS_DF_SET || (sa->df == XS_DF_COPY && (xs_get16(f->data + 6) & DF));
+    uint32_t verdict = has_room(w, &f, sa) ? take_number(w, sa, &seq) : XS_V_DROP_TOO_BIG;
+    if (verdict != XS_V_COUNT)
+        return drop(w, f, verdict, sa);
+    xs_ttl_decrement(ip);
+    if (xs_is_tcp_syn(ip, ihl, f.len))
+        xs_mss_clamp(ip, ihl, f.len, sa->inner_mtu);
+    uint8_t tos = ip[1];
+    bool df = sa->df == XS_DF_SET || (sa->df == XS_DF_COPY && (xs_get16(ip + 6) & DF));
     lane->sa = sa;
-    build(lane, op, seq);
-    wrap(f, sa, tos, df, (uint16_t)seq);
+    build(lane, op, &f, sa, seq);
+    wrap(&f, sa, tos, df, (uint16_t)seq);
+    lane->f = f;
     return true;
 }
 
@@ -219,7 +219,7 @@ void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         if (i + XS_AHEAD < count)
             __builtin_prefetch(frames[i + XS_AHEAD].data);
-        n += prepare(w, &frames[i], &lanes[n], &ops[n]);
+        n += prepare(w, frames[i], &lanes[n], &ops[n]);
     }
     xs_stage_end(w, XS_STAGE_PARSE, &clock);
     for (uint32_t i = 0, end; i < n; i = end) {

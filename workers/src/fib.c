@@ -7,7 +7,6 @@
 #include <stdlib.h>
 #include <string.h>
 
-
 struct xs_fib_route {
     uint32_t prefix, mask, via; /* network order */
     uint8_t port, bits;

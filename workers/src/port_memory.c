@@ -19,21 +19,26 @@ struct memory_port {
     struct fifo in, out;
 };
 
+static uint32_t smaller(uint32_t a, uint32_t b)
+{
+    return a < b ? a : b;
+}
+
 static uint32_t push(struct fifo *q, const struct xs_frame *frames, uint32_t count)
 {
-    uint32_t room = SLOTS - q->count;
-    count = count < room ? count : room;
-    for (uint32_t i = 0; i < count; i++)
-        q->frames[(q->head + q->count + i) % SLOTS] = frames[i];
+    count = smaller(count, SLOTS - q->count);
+    uint32_t at = (q->head + q->count) % SLOTS, first = smaller(count, SLOTS - at);
+    memcpy(&q->frames[at], frames, first * sizeof *frames);
+    memcpy(q->frames, frames + first, (count - first) * sizeof *frames);
     q->count += count;
     return count;
 }
 
 static uint32_t pop(struct fifo *q, struct xs_frame *frames, uint32_t max)
 {
-    uint32_t count = q->count < max ? q->count : max;
-    for (uint32_t i = 0; i < count; i++)
-        frames[i] = q->frames[(q->head + i) % SLOTS];
+    uint32_t count = smaller(max, q->count), first = smaller(count, SLOTS - q->head);
+    memcpy(frames, &q->frames[q->head], first * sizeof *frames);
+    memcpy(frames + first, q->frames, (count - first) * sizeof *frames);
     q->head = (q->head + count) % SLOTS;
     q->count -= count;
     return count;
