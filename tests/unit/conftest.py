@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import ctypes
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from shell import sh
+
+if TYPE_CHECKING:
+    from desk import Ran
 
 CLONE_NEWNET = 0x40000000
 LIBC = ctypes.CDLL(None, use_errno=True)
@@ -43,3 +47,11 @@ def veths(namespace: None) -> tuple[str, str]:
             Path(f"/proc/sys/net/ipv6/conf/{name}{end}/disable_ipv6").write_text("1")
             sh(f"ip link set {name}{end} up")
     return "out0", "in0"
+
+
+@pytest.fixture
+def xdpsec(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ran]:
+    """xdpsec("status", "--json") runs that command."""
+    from desk import run  # the command line loads everything: only its own tests wait for that
+
+    return lambda *words: run(capsys, monkeypatch, *words)

@@ -12,7 +12,6 @@ import signal
 import struct
 from pathlib import Path
 
-from xdpsec.config.values import Config
 from xdpsec.errors import LocalError
 from xdpsec.net.fence import Fence
 
@@ -65,10 +64,10 @@ def _holder(descriptor: int) -> int:
     return 0 if kind == fcntl.F_UNLCK else int(pid)
 
 
-def stop(config: Config, open_fence: bool) -> bool:
-    """Stop the gateway of `config`, if one runs, and wait for its end; then remove the fence when told so. Whether one
-    ran. LocalError when it does not end, or may not be touched."""
-    ran = _stop(Path(config.gateway.run_dir))
+def stop(directory: Path, open_fence: bool) -> bool:
+    """Stop the gateway whose run_dir is `directory`, if one runs, and wait for its end; then remove the fence when told
+    so. Whether one ran. LocalError when it does not end, or may not be touched."""
+    ran = _stop(directory)
     if open_fence:
         Fence().open()
     return ran

@@ -59,7 +59,7 @@ class OperatorServer:
             sock, _ = self._listener.accept()
             refusal = self._refusal(sock)
             if refusal:
-                log.warning("operator_refused", reason=refusal)
+                log.warning("operator refused", reason=refusal)
                 sock.close()
                 return
             self._connections.add(_Connection(sock, self._answer, self._connections.discard))
@@ -116,11 +116,11 @@ class _Connection:
                 self._end(f"version {question.version} of the vocabulary is not ours")
 
     def _end(self, reason: str) -> None:
-        log.warning("operator_refused", reason=reason)
+        log.warning("operator refused", reason=reason)
         self._peer.close()
         self._on_end(self)
 
     def _on_close(self, reason: Exception) -> None:
         if not isinstance(reason, ChannelClosed):
-            log.warning("operator_refused", reason=str(reason))
+            log.warning("operator refused", reason=str(reason))
         self._on_end(self)

@@ -1,0 +1,134 @@
+"""`check`: what it prints when all is right, and one sentence with file and line for each thing that is not."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import desk
+import pytest
+from desk import configuration, sentence, write_keys
+
+from xdpsec.config.keys import parse_keys
+from xdpsec.config.suites import SUITES
+from xdpsec.daemon import durable
+from xdpsec.policy.sequence import Saved
+
+Xdpsec = Callable[..., desk.Ran]
+
+
+@pytest.fixture
+def config(tmp_path: Path, veths: tuple[str, str]) -> Path:
+    """Right in every way, in a namespace with its two interfaces."""
+    write_keys(tmp_path / "lan.keys")
+    return configuration(tmp_path, user='"nobody"', workers="[0, 1]" if os.cpu_count() != 1 else "[0, 0]")
+
+
+def test_what_is_right_is_shown_as_it_would_run(xdpsec: Xdpsec, config: Path) -> None:
+    before = sorted(path.name for path in config.parent.iterdir())
+    ran = xdpsec("check", config)
+    assert (ran.status, ran.err) == (0, "")
+    assert f"{config} is right" in ran.out
+    assert "2 workers on cores 0, 1" in ran.out
+    assert "outside out0; inside in0" in ran.out
+    row = next(line for line in ran.out.splitlines() if "branch/lan" in line)
+    assert re.search(
+        r"branch/lan +[01] +10\.1\.0\.0/16 +10\.2\.0\.0/16 +0x1001 +0x2001 +aes256-sha256 +yes +- +1 +1$", row.rstrip()
+    )
+    assert sorted(path.name for path in config.parent.iterdir()) == before  # it looks and touches nothing
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ('remote = ["10.2.0.0/16"]', 'remote = ["10.2.0.1/16"]', (":13: ", "10.2.0.0/16")),
+        ("workers =", "workerz =", ("workerz", ":7: ")),
+        ('inside = ["in0"]', 'inside = ["gone0"]', (":3: ", "gateway.inside", "gone0", "ip link")),
+        ('user = "nobody"', 'user = "stranger"', ("stranger", "useradd")),
+        ("spi_in = 0x1001", "spi_in = 7", (":14: ", "spi_in")),
+        ("lan.keys", "none.keys", ("none.keys", "cannot be read")),
+    ],
+)  # fmt: skip
+def test_each_mistake_has_its_sentence(
+    xdpsec: Xdpsec, config: Path, old: str, new: str, parts: tuple[str, ...]
+) -> None:
+    text = config.read_text()
+    assert old in text
+    config.write_text(text.replace(old, new))
+    sentence(xdpsec("check", config), 2, str(config.parent), *parts)
+
+
+def test_key_files_are_looked_into(xdpsec: Xdpsec, config: Path) -> None:
+    keys = config.parent / "lan.keys"
+    keys.chmod(0o644)
+    sentence(xdpsec("check", config), 2, str(keys), "0644", "chmod 0600")
+    keys.chmod(0o600)
+    os.chown(keys, 65534, 0)
+    sentence(xdpsec("check", config), 2, "does not belong to root")
+    os.chown(keys, 0, 0)
+    keys.write_text(keys.read_text().replace('integrity = "', 'integrity = "00', 1))
+    sentence(xdpsec("check", config), 2, f"{keys}:1", "33 bytes", "wants 32")
+    keys.unlink()
+    os.mkfifo(keys)
+    sentence(xdpsec("check", config), 2, "not a regular file")
+
+
+def test_one_key_in_two_files(xdpsec: Xdpsec, config: Path) -> None:
+    more = config.read_text().split("[peers.branch.children.lan]")[1]
+    for old, new in (("10.2.", "10.3."), ("0x1001", "0x1002"), ("0x2001", "0x2002"), ("lan.keys", "lab.keys")):
+        more = more.replace(old, new)
+    config.write_text(config.read_text() + "[peers.branch.children.lab]" + more)
+    other = config.parent / "lab.keys"
+    other.write_text((config.parent / "lan.keys").read_text())
+    other.chmod(0o600)
+    sentence(xdpsec("check", config), 2, "lab.keys", "is the same key as inbound.encryption of", "lan.keys")
+
+
+def _ids(config: Path) -> tuple[bytes, bytes]:
+    pair = parse_keys((config.parent / "lan.keys").read_bytes(), "lan.keys", SUITES["aes256-sha256"])
+    return pair.inbound.sa_id, pair.outbound.sa_id
+
+
+def _mark(config: Path, rows: dict[bytes, Saved]) -> None:
+    marker = config.parent / "lan.keys.used"
+    descriptor = os.open(marker, os.O_RDWR | os.O_CREAT, 0o600)
+    durable.Marker(descriptor, str(config.parent / "lan.keys")).write(rows, rows.keys())
+    os.close(descriptor)
+
+
+def _save(config: Path, rows: dict[bytes, Saved]) -> None:
+    folder = config.parent / "state"
+    folder.mkdir(exist_ok=True)
+    (folder / durable.STATE_NAME).write_bytes(durable.encode(rows))
+
+
+def test_used_keys_go_on_where_the_disk_says(xdpsec: Xdpsec, config: Path) -> None:
+    inbound, outbound = _ids(config)
+    rows = {inbound: Saved(False, 3000, 4096, "branch/lan"), outbound: Saved(True, 9000, 0, "branch/lan")}
+    _mark(config, rows)
+    _save(config, rows)
+    ran = xdpsec("check", config)
+    assert ran.status == 0, ran.err
+    assert re.search(r" 3000 +9000$", next(line for line in ran.out.splitlines() if "branch/lan" in line).rstrip())
+
+
+def test_a_lost_or_older_state_file_is_refused_with_the_way_out(xdpsec: Xdpsec, config: Path) -> None:
+    inbound, outbound = _ids(config)
+    rows = {inbound: Saved(False, 3000, 4096, "branch/lan"), outbound: Saved(True, 9000, 0, "branch/lan")}
+    _mark(config, rows)
+    sentence(xdpsec("check", config), 1, "is gone although its key was used", "make new keys")
+    _save(config, rows | {outbound: Saved(True, 8000, 0, "branch/lan")})
+    sentence(xdpsec("check", config), 1, "older than its marker", "make new keys")
+    (config.parent / "state" / durable.STATE_NAME).write_text(json.dumps("nonsense"))
+    sentence(xdpsec("check", config), 1, "cannot be trusted", "make new keys")
+
+
+def test_who_is_not_root_gets_what_he_may_know(xdpsec: Xdpsec, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (config.parent / "lan.keys").unlink()
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    ran = xdpsec("check", config)
+    assert (ran.status, ran.err) == (0, "")
+    assert "not root" in ran.out

@@ -1,0 +1,1 @@
+"""argv -> calls: one file per command, no logic. Errors are one sentence on stderr and a status."""

@@ -1,0 +1,74 @@
+"""`xdpsec check FILE`: is it right, and what would run."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.table import Table
+
+from xdpsec.cli.common import DEFAULT_CONFIG, console, table
+from xdpsec.config.values import Child, Gateway
+from xdpsec.daemon.review import Review, review
+
+FileArgument = Annotated[Path, typer.Argument(metavar="[FILE]", help="configuration to check", dir_okay=False)]
+
+
+def check(file: FileArgument = DEFAULT_CONFIG) -> None:
+    """Check a configuration and show what would run.
+
+    As root with its key files, its sequence state, its account and its interfaces. Status 2 when it is refused."""
+    found = review(str(file), as_root=os.geteuid() == 0)
+    gateway, out = found.config.gateway, console()
+    out.print(f"{file} is right", soft_wrap=True)
+    if not found.numbers:
+        out.print("not root: key files, sequence state, account and interfaces were not looked at")
+    out.print(f"outside {', '.join(gateway.outside)}; inside {', '.join(gateway.inside)}; XDP {gateway.xdp}")
+    out.print(_workers(gateway))
+    out.print(f"metrics on {gateway.metrics_host} port {gateway.metrics_port}; account {gateway.user}")
+    out.print("", _children(found), sep="\n")
+
+
+def _workers(gateway: Gateway) -> str:
+    if gateway.workers == 1:
+        return f"1 worker on core {gateway.cores[0]}"
+    return f"{gateway.workers} workers on cores {', '.join(map(str, gateway.cores))}"
+
+
+def _children(found: Review) -> Table:
+    names = (
+        "child",
+        ">worker",
+        "local",
+        "remote",
+        ">SPI in",
+        ">SPI out",
+        "suite",
+        "ESN",
+        "UDP",
+        ">next in",
+        ">next out",
+    )
+    made = table("children", *names)
+    for child in found.config.children:
+        made.add_row(*_cells(child, found))
+    return made
+
+
+def _cells(child: Child, found: Review) -> list[str]:
+    manual = child.manual
+    numbers = [str(found.numbers.get((child.index, outbound), "-")) for outbound in (False, True)]
+    return [
+        child.label,
+        str(found.owners[child.index]),
+        ", ".join(child.local),
+        ", ".join(child.remote),
+        f"{manual.spi_in:#x}",
+        f"{manual.spi_out:#x}",
+        manual.suite.name,
+        "yes" if manual.esn else "no",
+        "-" if manual.encap is None else "{} to {}".format(*manual.encap),
+        *numbers,
+    ]

@@ -1,0 +1,111 @@
+"""The asking end of the operator socket: connect, greet, ask, one answer each."""
+
+from __future__ import annotations
+
+import select
+import socket
+import time
+import tomllib
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeVar
+
+from xdpsec.channel import operator as words
+from xdpsec.channel.framing import ChannelClosed, FramingError, Wire
+from xdpsec.config.schema import GatewayTable
+from xdpsec.errors import ConfigError, LocalError
+
+SOCKET = "control.sock"
+#: Control answers within a turn of its loop. While it starts anew nobody does, for a second or two.
+ANSWER_SECONDS = 10.0
+_NAME_MAX = 107  # sun_path of unix(7), without the closing zero
+
+A = TypeVar("A", words.Welcome, words.Status, words.Sas, words.Drops)
+
+
+class NotRunning(LocalError):
+    """No gateway listens there."""
+
+
+def run_dir(config: Path) -> Path:
+    """Where the gateway of the file `config` keeps its socket. Nothing else of the file need be right: whoever runs was
+    started from what stood there then."""
+    default = str(GatewayTable.model_fields["run_dir"].default)
+    try:
+        tree = tomllib.loads(config.read_text())
+    except FileNotFoundError:
+        raise ConfigError(str(config), 0, "", "does not exist", "name the gateway's file with --config") from None
+    except OSError as error:
+        raise ConfigError(str(config), 0, "", f"cannot be read ({error.strerror})", "run this as root") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError):
+        raise ConfigError(str(config), 0, "", "is not TOML", "`xdpsec check` says where") from None
+    gateway = tree.get("gateway")
+    found = gateway.get("run_dir", default) if isinstance(gateway, dict) else default
+    return Path(found if isinstance(found, str) else default)
+
+
+class Client:
+    """One connection to the gateway whose run_dir is given. NotRunning, or LocalError, with one sentence."""
+
+    def __init__(self, directory: Path) -> None:
+        self._path = directory / SOCKET
+        self._wire = Wire(self._connect())
+        try:
+            welcome = self.ask(words.Hello(words.VERSION), words.Welcome)
+        except BaseException:
+            self._wire.close()
+            raise
+        if welcome.version != words.VERSION:
+            self._wire.close()
+            raise LocalError(
+                f"the gateway is xdpsec {welcome.gateway} and speaks version {welcome.version} of the operator's "
+                f"words, this command speaks {words.VERSION}; use the command that came with the gateway, or restart it"
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._wire.close()
+
+    def _connect(self) -> socket.socket:
+        if len(str(self._path).encode()) > _NAME_MAX:
+            raise LocalError(f"{self._path} is too long for a socket's name; choose a shorter run_dir")
+        sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET | socket.SOCK_CLOEXEC)
+        try:
+            sock.connect(str(self._path))
+        except (FileNotFoundError, ConnectionRefusedError, NotADirectoryError):
+            sock.close()
+            raise NotRunning(f"no gateway runs with run_dir {self._path.parent}; `xdpsec run` starts one") from None
+        except PermissionError:
+            sock.close()
+            raise LocalError(f"{self._path} may not be opened by this user; run this as root") from None
+        except OSError:
+            sock.close()
+            raise
+        return sock
+
+    def ask(self, question: words.Question, kind: type[A]) -> A:
+        """The answer, which must be of `kind`."""
+        try:
+            self._wire.send(question)
+            answer = self._receive()
+        except ChannelClosed:
+            raise LocalError("the gateway closed the connection: it ends, or too many ask at once; try again") from None
+        except FramingError as error:
+            raise LocalError(f"the gateway answered in words of another version ({error}); restart it") from None
+        if not isinstance(answer, kind):
+            raise LocalError(f"the gateway answered {type(answer).__name__} where {kind.__name__} belongs; restart it")
+        return answer
+
+    def _receive(self) -> object:
+        deadline = time.monotonic() + ANSWER_SECONDS
+        while (received := self._wire.receive()) is None:
+            left = deadline - time.monotonic()
+            if left <= 0 or not select.select([self._wire], [], [], left)[0]:
+                raise LocalError(
+                    f"the gateway did not answer within {ANSWER_SECONDS:.0f} s; it is starting, or its log says more"
+                )
+        return received.message

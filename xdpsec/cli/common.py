@@ -1,0 +1,53 @@
+"""What commands share: their options, how they print, and the words for their statuses."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich import box
+from rich.console import Console
+from rich.table import Table
+
+#: Statuses beside 0: it went wrong; a person must mend the input; no gateway runs.
+FAILURE, BAD_INPUT, NOT_RUNNING = 1, 2, 3
+DEFAULT_CONFIG = Path("/etc/xdpsec/xdpsec.toml")
+#: Columns where nobody's terminal says how many: wide enough that no row of ours breaks.
+PIPE_COLUMNS = 180
+
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="configuration of the gateway", dir_okay=False)]
+JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
+
+
+def complain(text: str) -> None:
+    """One sentence on stderr."""
+    print(f"xdpsec: {text}", file=sys.stderr)
+
+
+def print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def console() -> Console:
+    return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
+
+
+def table(title: str, *columns: str) -> Table:
+    """Columns whose name begins with ">" are numbers."""
+    made = Table(
+        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for column in columns:
+        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    return made
+
+
+def seconds(value: float) -> str:
+    """A time for people: 4.2 s, 12 min, 3.5 h, 2.1 d."""
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if value >= size:
+            return f"{value / size:.1f} {unit}"
+    return f"{value:.1f} s"

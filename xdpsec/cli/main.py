@@ -1,0 +1,68 @@
+"""`xdpsec`: its commands, and the one place where an error becomes a sentence and a status."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import typer
+
+from xdpsec.cli import bench, check, demo, doctor, drops, fence, run, sas, status, stop
+from xdpsec.cli.client import NotRunning
+from xdpsec.cli.common import BAD_INPUT, FAILURE, NOT_RUNNING, complain
+from xdpsec.errors import ConfigError, XdpsecError
+
+#: Set it to see where an error that we did not foresee came from.
+TRACEBACK = "XDPSEC_TRACEBACK"
+
+app = typer.Typer(
+    name="xdpsec",
+    help="IPsec gateway for Linux: XDP and AF_XDP data plane.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for name, command in (
+    ("run", run.run),
+    ("stop", stop.stop),
+    ("fence", fence.fence),
+    ("check", check.check),
+    ("status", status.status),
+    ("list-sas", sas.list_sas),
+    ("drops", drops.drops),
+    ("doctor", doctor.doctor),
+    ("demo", demo.demo),
+):
+    app.command(name)(command)
+app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench.bench)
+
+
+def main() -> None:
+    """Runs the command line; never returns."""
+    try:
+        app()
+    except Exception as error:
+        if TRACEBACK in os.environ:
+            raise
+        sys.exit(_status(error))
+
+
+def _status(error: Exception) -> int:
+    if isinstance(error, BrokenPipeError):  # whoever read our output had enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FAILURE
+    if isinstance(error, XdpsecError):
+        complain(str(error))
+        return (
+            NOT_RUNNING if isinstance(error, NotRunning) else BAD_INPUT if isinstance(error, ConfigError) else FAILURE
+        )
+    if isinstance(error, OSError):
+        name = f"{error.filename}: " if error.filename else ""
+        complain(f"{name}{error.strerror or error}")
+        return FAILURE
+    complain(f"internal error, {type(error).__name__}: {error}; please report it ({TRACEBACK}=1 shows where it was)")
+    return FAILURE
+
+
+if __name__ == "__main__":
+    main()

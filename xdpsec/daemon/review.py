@@ -1,0 +1,161 @@
+"""A configuration looked through before it runs: the file, and as root the key files, the account, the interfaces and
+the saved sequence numbers. The same rules as at start; nothing is made, locked or changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from xdpsec.config import loader
+from xdpsec.config.keys import KeyPair, check_distinct, check_owner, read_keys
+from xdpsec.config.lines import key_lines, line_of
+from xdpsec.config.values import Config
+from xdpsec.daemon import durable, preflight
+from xdpsec.daemon.grants import want_of
+from xdpsec.daemon.ledger import Ledger
+from xdpsec.daemon.regions import HEADER_SIZE, SLOT_SIZE, STATE_MAGIC, boot_id
+from xdpsec.daemon.slots import Slots
+from xdpsec.errors import ConfigError, LocalError
+from xdpsec.net.routes import Links
+from xdpsec.policy import placement, sequence
+from xdpsec.policy.manual import manual_sas
+from xdpsec.policy.sequence import Numbers, Saved
+from xdpsec.workers.native import bucket_of, ffi
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """`owners`: child index -> worker. `numbers`: (child index, outbound) -> the sequence number it would go on with;
+    empty when only root could have looked."""
+
+    config: Config
+    owners: Mapping[int, int]
+    numbers: Mapping[tuple[int, bool], int]
+
+
+def review(path: str, as_root: bool) -> Review:
+    """ConfigError or LocalError for the first thing that would keep this configuration from running."""
+    config = loader.load(path)
+    table = placement.deal([child.manual.spi_in for child in config.children], config.gateway.workers, bucket_of)
+    owners = {child.index: placement.owner_of(child.manual.spi_in, table, bucket_of) for child in config.children}
+    if not as_root:
+        return Review(config, owners, {})
+    preflight.account(config)
+    _interfaces(config)
+    return Review(config, owners, _numbers(config, _keys(config)))
+
+
+def _interfaces(config: Config) -> None:
+    sides = (("outside", config.gateway.outside), ("inside", config.gateway.inside))
+    with contextlib.closing(Links()) as links:
+        for side, names in sides:
+            for number, name in enumerate(names):
+                try:
+                    links.find(name)
+                except LookupError as error:
+                    line = line_of(key_lines(Path(config.file).read_text()), ("gateway", side, number))
+                    fix = "name one of this network namespace (`ip link` lists them)"
+                    raise ConfigError(config.file, line, f"gateway.{side}", str(error), fix) from None
+
+
+# --- keys ----------------------------------------------------------------------------------------------------
+
+
+def _keys(config: Config) -> dict[str, KeyPair]:
+    """Every key file: owner, mode, lengths; and no key twice in all of them."""
+    pairs: dict[str, KeyPair] = {}
+    for child in config.children:
+        name = child.manual.key_file
+        with _opened(name) as descriptor:
+            check_owner(os.fstat(descriptor), name)
+            pairs[name] = read_keys(descriptor, name, child.manual.suite)
+    check_distinct(pairs)
+    return pairs
+
+
+@contextlib.contextmanager
+def _opened(path: str) -> Iterator[int]:
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except OSError as error:
+        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "give the child a key file") from None
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+# --- saved sequence numbers ----------------------------------------------------------------------------------
+
+
+class _ReadState:
+    """The state file, read whoever owns it: root looks, the account writes."""
+
+    def __init__(self, directory: str) -> None:
+        self._path = Path(directory) / durable.STATE_NAME
+
+    def read(self) -> dict[bytes, Saved]:
+        try:
+            return durable.decode(self._path.read_bytes())[1]
+        except FileNotFoundError:
+            return {}
+        except (durable.Damaged, ValueError, OSError) as error:
+            fix = f"make new keys for all manual SAs, on both gateways, then remove {self._path}"
+            raise LocalError(f"the sequence state {self._path} cannot be trusted ({error}); {fix}") from None
+
+    def write(self, rows: Mapping[bytes, Saved]) -> None:
+        raise AssertionError("a review writes nothing")
+
+
+class _ReadMarker:
+    """The marker beside a key file, if there is one."""
+
+    def __init__(self, key_file: str) -> None:
+        self._key_file = key_file
+
+    def read(self, known: bool) -> dict[bytes, Saved]:
+        name = self._key_file + durable.SUFFIX
+        if not os.path.lexists(name):
+            return {}
+        with _opened(name) as descriptor:
+            check_owner(os.fstat(descriptor), name)
+            return durable.Marker(descriptor, self._key_file).read(known)
+
+    def write(self, rows: Mapping[bytes, Saved], current: Collection[bytes]) -> None:
+        raise AssertionError("a review writes nothing")
+
+
+def _numbers(config: Config, keys: Mapping[str, KeyPair]) -> dict[tuple[int, bool], int]:
+    """What each SA would go on with, by the rules of a start. UnsafeState when it may not."""
+    sas = manual_sas(config, keys, lambda remote: remote)
+    wants = [want_of(sa) for sa in sas]
+    ledger = Ledger(_ReadState(config.gateway.state_dir), {file: _ReadMarker(file) for file in keys}, wants)
+    held = _held(Path(config.gateway.run_dir) / "sa_state")
+    numbers: dict[tuple[int, bool], int] = {}
+    for sa, want in zip(sas, wants, strict=True):
+        saved, marked = ledger.saved(want.sa_id), ledger.marked(want.sa_id)
+        numbers[sa.child, sa.outbound] = sequence.resume(want, saved, marked, held.get(want.sa_id)).used
+    return numbers
+
+
+def _held(path: Path) -> dict[bytes, Numbers]:
+    """sa_id -> numbers, of a file of this boot."""
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return {}
+    try:
+        header = ffi.new("struct xs_state_header *")
+        raw = os.pread(descriptor, HEADER_SIZE, 0)
+        ffi.memmove(header, raw.ljust(HEADER_SIZE, b"\0"), HEADER_SIZE)
+        known = (header.magic, header.slot_size, ffi.string(header.boot_id)) == (STATE_MAGIC, SLOT_SIZE, boot_id())
+        if not known:
+            return {}
+        slots = Slots(descriptor, os.fstat(descriptor).st_size)
+        return {sa_id: slots.numbers(slot) for slot, sa_id in enumerate(slots.sa_ids()) if any(sa_id)}
+    finally:
+        os.close(descriptor)
