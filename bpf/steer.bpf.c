@@ -80,8 +80,9 @@ static __always_inline int outside_udp(struct xdp_md *ctx, const struct view *v,
     return steer_spi(ctx, v, port, word, XS_DOOR_UDP_ESP_TO_WORKER);
 }
 
-/* What keeps the tunnel itself alive is ESP, AH and IKE to our own address. Anything else that a policy protects may not
- * arrive in the clear, wherever it is addressed (RFC 4301 sec. 5.2): ESP between two protected hosts is cleartext too. */
+/* What keeps the tunnel itself alive is ESP, AH and IKE to our own address. Anything else that a policy protects may
+ * not arrive in the clear, wherever it is addressed (RFC 4301 sec. 5.2): ESP between two protected hosts is cleartext
+ * too. */
 static __always_inline int outside(struct xdp_md *ctx, const struct view *v, uint32_t port)
 {
     bool ours = bpf_map_lookup_elem(&addresses, v->dst);

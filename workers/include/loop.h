@@ -23,6 +23,7 @@ struct xs_held {
     struct xs_addr addr; /* family 0: waits for an SA of child */
     uint32_t child, verdict;
     uint64_t since_ns;
+    uint64_t asked_ns; /* when its event was raised for this key last, 0 = not yet */
 };
 
 struct xs_loop {

@@ -5,6 +5,7 @@
 
 #include "shared.h"
 
+/* KERNEL: in nobody's hand but in a ring, the kernel's or one between workers, so that no sweep takes it. */
 enum xs_owner { XS_OWNER_FREE = 0, XS_OWNER_KERNEL = 1, XS_OWNER_WORKER = 2 /* + index of the worker */ };
 
 /* Floor for Python: the supervisor makes the region before any worker runs. */

@@ -13,41 +13,49 @@ static bool same_key(const struct xs_held *h, const struct xs_addr *addr, uint8_
            !memcmp(h->addr.bytes, addr->bytes, sizeof addr->bytes);
 }
 
-static struct xs_held take_out(struct xs_loop *loop, uint32_t at)
+static struct xs_held take_out(struct xs_worker *w, uint32_t at)
 {
+    struct xs_loop *loop = w->loop;
     struct xs_held h = loop->held[at];
-    loop->held_count--;
+    w->counters->held = --loop->held_count;
     memmove(&loop->held[at], &loop->held[at + 1], (loop->held_count - at) * sizeof h); /* oldest stays first */
     return h;
 }
 
 static void give_up(struct xs_worker *w, uint32_t at)
 {
-    struct xs_held h = take_out(w->loop, at);
+    struct xs_held h = take_out(w, at);
     xs_drop(w, &h.frame, h.addr.family ? XS_V_DROP_NO_NEIGHBOUR : XS_V_DROP_NO_OUT_SA, NULL);
 }
 
-/* Room for one more of this key: the oldest of the same key makes place, or the oldest of all. */
-static bool make_room(struct xs_worker *w, const struct xs_addr *addr, uint8_t port, uint32_t child)
+/* Room for one more of this key: the oldest of the same key makes place, or the oldest of all. Returns when its event
+ * was raised last, 0 = not for any that still waits. */
+static uint64_t make_room(struct xs_worker *w, const struct xs_addr *addr, uint8_t port, uint32_t child)
 {
     struct xs_loop *loop = w->loop;
     uint32_t same = 0, oldest = 0;
+    uint64_t asked_ns = 0;
     for (uint32_t i = loop->held_count; i-- > 0;) {
         if (same_key(&loop->held[i], addr, port, child)) {
             same++;
             oldest = i;
+            asked_ns = loop->held[i].asked_ns > asked_ns ? loop->held[i].asked_ns : asked_ns;
         }
     }
     if (same >= XS_HELD_PER_KEY)
         give_up(w, oldest);
     else if (loop->held_count == XS_HELD_MAX)
         give_up(w, 0);
-    return same == 0;
+    return asked_ns;
 }
 
-static void keep(struct xs_worker *w, const struct xs_held *h)
+/* Raises the event for the first of its key, and again each second that frames wait for it: an answer may be lost, and
+ * a flow that goes on would wait for ever. */
+static void keep(struct xs_worker *w, struct xs_held *h, const struct xs_event *event)
 {
     struct xs_loop *loop = w->loop;
+    if ((!h->asked_ns || w->now_ns - h->asked_ns > XS_HOLD_NS) && xs_event_push(w, event))
+        h->asked_ns = w->now_ns;
     loop->held[loop->held_count++] = *h;
     w->counters->held = loop->held_count;
 }
@@ -55,21 +63,17 @@ static void keep(struct xs_worker *w, const struct xs_held *h)
 void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, const struct xs_addr *addr)
 {
     struct xs_held h = {.frame = *f, .addr = *addr, .verdict = verdict, .since_ns = w->now_ns};
-    if (make_room(w, addr, f->port, 0)) {
-        struct xs_event event = {.kind = XS_EVENT_RESOLVE, .port = f->port, .addr = *addr};
-        xs_event_push(w, &event);
-    }
-    keep(w, &h);
+    const struct xs_event event = {.kind = XS_EVENT_RESOLVE, .port = f->port, .addr = *addr};
+    h.asked_ns = make_room(w, addr, f->port, 0);
+    keep(w, &h, &event);
 }
 
 void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child)
 {
     struct xs_held h = {.frame = *f, .child = child, .since_ns = w->now_ns};
-    if (make_room(w, NULL, 0, child)) {
-        struct xs_event event = {.kind = XS_EVENT_ACQUIRE, .child = child};
-        xs_event_push(w, &event);
-    }
-    keep(w, &h);
+    const struct xs_event event = {.kind = XS_EVENT_ACQUIRE, .child = child};
+    h.asked_ns = make_room(w, NULL, 0, child);
+    keep(w, &h, &event);
 }
 
 void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_addr *addr)
@@ -82,7 +86,7 @@ void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_add
             i++;
             continue;
         }
-        struct xs_held h = take_out(loop, i);
+        struct xs_held h = take_out(w, i);
         struct xs_hop hop = *xs_fib_lookup(w, dst); /* the neighbour itself is on a connected route */
         hop.port = port;
         if (hop.resolved)
@@ -101,8 +105,9 @@ void xs_release_child(struct xs_worker *w, uint32_t child)
             i++;
             continue;
         }
-        struct xs_held h = take_out(loop, i);
+        struct xs_held h = take_out(w, i);
         xs_outbound(w, &h.frame, 1);
+        i = 0; /* it may wait again, for a neighbour, and have pushed others out: places have moved */
     }
     xs_ports_flush(w);
 }
@@ -112,5 +117,4 @@ void xs_hold_expire(struct xs_worker *w)
     struct xs_loop *loop = w->loop;
     while (loop->held_count && w->now_ns - loop->held[0].since_ns > XS_HOLD_NS)
         give_up(w, 0);
-    w->counters->held = loop->held_count;
 }
