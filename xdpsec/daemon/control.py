@@ -49,7 +49,8 @@ def confine(start: ControlStart) -> None:
         signal.signal(ignored, signal.SIG_IGN)  # the supervisor decides when we end
     lib.xs_guard_memory()  # where the limits do not allow it, keys may be swapped: doctor says so
     native.check(lib.xs_guard_drop(start.uid, start.gid), "giving up privileges")
-    native.check(lib.xs_guard_parent(start.parent), "the supervisor is gone")
+    if lib.xs_guard_parent(start.parent):
+        raise ChannelClosed("the supervisor is gone")
     native.check(lib.xs_guard_undumpable(), "closing /proc")
 
 

@@ -62,6 +62,7 @@ class Supervisor:
         self._workers: dict[int, Child] = {}
         self._serving: set[int] = set()
         self._answers: set[asyncio.Task[None]] = set()
+        self._jobs = asyncio.TaskGroup()  # what a request raises is a bug of ours: it ends us, loudly
         self._peer: Peer | None = None
         self._ready = False  # all workers served once: from then on a failure is waited out
 
@@ -70,6 +71,11 @@ class Supervisor:
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
+        async with self._jobs:
+            return await self._lives(stop)
+
+    async def _lives(self, stop: asyncio.Event) -> int:
+        """One control after the other."""
         pause = FIRST_PAUSE
         while True:
             self._serving.clear()
@@ -106,7 +112,7 @@ class Supervisor:
 
         self._peer = Peer(ours, self._requests.accepts, self._asked, broken)
         stopping = asyncio.create_task(self._stop(stop, control))
-        status = await control.exited
+        status = await asyncio.shield(control.exited)
         stopping.cancel()
         self._peer.close()
         await asyncio.gather(*self._answers)  # a worker that is being replaced must not start after its peers' end
@@ -125,7 +131,7 @@ class Supervisor:
         control.kill()
 
     def _asked(self, received: Received) -> None:
-        task = asyncio.create_task(self._answer(received, self._peer))
+        task = self._jobs.create_task(self._answer(received, self._peer))
         self._answers.add(task)
         task.add_done_callback(self._answers.discard)
 
@@ -156,7 +162,6 @@ class Supervisor:
             raise LocalError(f"worker {worker} does not run")
         self._holdings.serve(worker)
         self._serving.add(worker)
-        events.info("worker serves", worker=worker)
         if not self._ready and len(self._serving) == self._config.gateway.workers:
             self._ready = True
             events.info("ready", workers=len(self._serving))
@@ -177,7 +182,7 @@ class Supervisor:
         if child:
             self._holdings.clear(worker)
             child.kill()
-            await child.exited
+            await asyncio.shield(child.exited)
 
     async def _end_workers(self) -> None:
         for child in self._workers.values():

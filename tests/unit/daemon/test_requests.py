@@ -1,0 +1,127 @@
+"""What control may ask and what not: each request to a real supervisor, with the kernel's word for what it did."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from shell import sh
+from stage import Supervisor, write_config
+
+from xdpsec.channel.framing import close_all
+from xdpsec.channel.messages import AttachPort, OpenKeyFile, SetFence, SetNeighbour, SpawnWorker, WorkerServes
+from xdpsec.daemon.requests import open_key_file
+from xdpsec.errors import ConfigError
+
+PAIR = ("10.1.0.0/16", "10.2.0.0/16")
+PEER = "10.9.0.2"
+
+
+@pytest.mark.usefixtures("veths")
+def test_control_may_ask_for_what_the_configuration_has_and_for_nothing_else(tmp_path: Path) -> None:
+    (tmp_path / "lan.keys").touch(0o600)
+    (tmp_path / "other.keys").touch(0o600)
+    with Supervisor(write_config(tmp_path)) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        for request, sentence in (
+            (AttachPort(2), "no port 2"),
+            (AttachPort(-1), "no port -1"),
+            (OpenKeyFile(str(tmp_path / "other.keys")), "names no key file"),
+            (OpenKeyFile("/etc/shadow"), "names no key file"),
+            (OpenKeyFile(str(tmp_path / "." / "lan.keys") + "/"), "names no key file"),
+            (SetNeighbour(0, PEER), "port 0 is not attached"),
+            (SpawnWorker(0), "2 ports are not attached"),
+            (SpawnWorker(2), "no worker 2"),
+            (SpawnWorker(-1), "no worker -1"),
+            (WorkerServes(0), "worker 0 does not run"),
+            (WorkerServes(32), "no worker 32"),
+            (SetFence((), (), open=True), "only `xdpsec stop --open`"),
+            (SetFence((("10.1.0.0/16", "10.3.0.0/16"),), ()), "no others"),
+            (SetFence((), ("10.2.0.1",)), "no others"),
+        ):
+            assert sentence in gateway.refusal(request), request
+        keys, marker = gateway.do(OpenKeyFile(str(tmp_path / "lan.keys")))
+        assert os.readlink(f"/proc/self/fd/{keys}") == str(tmp_path / "lan.keys")
+        assert os.readlink(f"/proc/self/fd/{marker}") == str(tmp_path / "lan.keys.used")
+        close_all((keys, marker))
+        gateway.do(SetFence((PAIR,), (PEER,)))
+        check_neighbours(gateway)
+
+
+def check_neighbours(gateway: Supervisor) -> None:
+    gateway.ask(AttachPort(0))
+    for address in ("none", "224.0.0.1", "0.0.0.0", "127.0.0.1", "::"):
+        assert address in gateway.refusal(SetNeighbour(0, address))
+    gateway.do(SetNeighbour(0, "10.9.0.7"))
+    (row,) = json.loads(sh("ip -json neigh show dev out0 10.9.0.7"))
+    assert row["dst"] == "10.9.0.7"
+    assert socket.if_nametoindex("out0")
+
+
+# --- key files -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def keys(tmp_path: Path) -> Path:
+    path = tmp_path / "lan.keys"
+    path.touch(0o600)
+    path.write_text("inbound = {}")
+    return path
+
+
+def open_files() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def test_a_key_file_comes_with_its_marker(keys: Path) -> None:
+    """The marker is made once, root's alone, and never emptied."""
+    read, marker = open_key_file(str(keys))
+    assert os.pread(read, 100, 0) == b"inbound = {}"
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.write(read, b"x")
+    os.write(marker, b"used")
+    close_all((read, marker))
+    status = keys.with_name("lan.keys.used").stat()
+    assert (status.st_uid, status.st_mode & 0o7777) == (0, 0o600)
+    read, marker = open_key_file(str(keys))
+    assert os.read(marker, 100) == b"used"
+    close_all((read, marker))
+
+
+def test_a_key_file_may_be_a_link_to_one(keys: Path) -> None:
+    """As container platforms mount secrets; what counts is the file behind it."""
+    link = keys.with_name("link.keys")
+    link.symlink_to(keys)
+    close_all(open_key_file(str(link)))
+
+
+@pytest.mark.parametrize(
+    ("spoil", "sentence"),
+    [
+        (lambda path: path.chmod(0o640), "has mode 0640, open to others; run chmod 0600"),
+        (lambda path: os.chown(path, 65534, 0), "does not belong to root; run chown root"),
+        (lambda path: path.unlink(), "cannot be read (No such file or directory); give the child a key file"),
+        (lambda path: (path.unlink(), path.mkdir()), "is not a regular file"),
+        (lambda path: (path.unlink(), os.mkfifo(path, 0o600)), "is not a regular file"),
+        (
+            lambda path: path.with_name("lan.keys.used").symlink_to("/etc/motd"),
+            "lan.keys.used: cannot be made or written",
+        ),
+        (lambda path: path.with_name("lan.keys.used").touch(0o644), "lan.keys.used: has mode 0644, open to others"),
+        (lambda path: path.with_name("lan.keys.used").mkdir(), "lan.keys.used: cannot be made or written"),
+    ],
+)
+def test_a_key_file_that_others_could_have_is_refused(
+    keys: Path, spoil: Callable[[Path], object], sentence: str
+) -> None:
+    spoil(keys)
+    before = open_files()
+    with pytest.raises(ConfigError) as caught:
+        open_key_file(str(keys))
+    assert sentence in str(caught.value)
+    assert open_files() == before
