@@ -1,6 +1,7 @@
 """A control that does what its test says: words that arrive on the operator's socket go to the supervisor, and back.
 
-`Ready(status, _)` from the test is the one word it keeps: exit with that status. After Stop it exits 0.
+It greets the test with Ready and the door's maps. `Ready(status, _)` from the test is the one word it keeps: exit with
+that status. After Stop it exits 0.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import sys
 from xdpsec.channel.framing import ChannelClosed, Wire, close_all
 from xdpsec.channel.messages import Ready, Stop
 from xdpsec.channel.start import ControlStart
+from xdpsec.net.door import CONTROL_MAPS
 from xdpsec.workers.native import check, lib
 
 
@@ -29,7 +31,7 @@ def main(start: ControlStart) -> int:
             if descriptor == listener.fileno():
                 test = Wire(listener.accept()[0])
                 poll.register(test, select.POLLIN)
-                test.send(Ready(0, os.getpid()))
+                test.send(Ready(0, os.getpid()), tuple(start.maps[name] for name in CONTROL_MAPS))
                 continue
             assert test is not None
             source, target = (test, above) if descriptor == test.fileno() else (above, test)

@@ -19,14 +19,17 @@ from typing import Self
 
 from xdpsec.channel.framing import Received, Wire, close_all
 from xdpsec.channel.messages import Done, Message, PortAttached, Ready
+from xdpsec.net.door import CONTROL_MAPS
 
 HERE = Path(__file__).parent
 #: Starting a Python process on a busy machine takes seconds; whoever waits longer waits for nothing.
 SECONDS = 60.0
 FAKE_CONTROL, FAKE_WORKER = (str(HERE / "fake_control.py"),), (str(HERE / "fake_worker.py"),)
 RUN = """
-import json, sys
+import importlib, json, sys
 from xdpsec.daemon.supervisor import Programs, main
+for name, value in json.loads(sys.argv[4]).items():
+    setattr(importlib.import_module(name.rpartition(".")[0]), name.rpartition(".")[2], value)
 python = (sys.executable, "-I")
 sys.exit(main(sys.argv[1], Programs((*python, *json.loads(sys.argv[2])), (*python, *json.loads(sys.argv[3])))))
 """
@@ -54,7 +57,9 @@ def write_config(folder: Path, workers: int = 2) -> Path:
 
 @dataclass
 class Supervisor:
-    """The process, what it and its children write to stderr (line by line, from a thread), and the test as control."""
+    """The process, what it and its children write to stderr (line by line, from a thread), and the test as control.
+
+    `constants`: dotted names of waiting times that a test shortens. `maps`: the door's, of the control met last."""
 
     config: Path
     control: Sequence[str] = FAKE_CONTROL
@@ -62,10 +67,20 @@ class Supervisor:
     environment: dict[str, str] = field(default_factory=dict)
     lines: list[str] = field(default_factory=list)
     control_pid: int = 0
+    maps: dict[str, int] = field(default_factory=dict)
+    constants: dict[str, float] = field(default_factory=dict)
 
     def __enter__(self) -> Self:
         self.process = subprocess.Popen(
-            [sys.executable, "-c", RUN, str(self.config), json.dumps(self.control), json.dumps(self.worker)],
+            [
+                sys.executable,
+                "-c",
+                RUN,
+                str(self.config),
+                json.dumps(self.control),
+                json.dumps(self.worker),
+                json.dumps(self.constants),
+            ],
             stderr=subprocess.PIPE,
             text=True,
             env=dict(os.environ) | self.environment,
@@ -84,6 +99,7 @@ class Supervisor:
         self.process.wait(SECONDS)
         if self._wire:
             self._wire.close()
+        close_all(tuple(self.maps.values()))
         self._reader.join(SECONDS)
 
     def _read(self) -> None:
@@ -130,8 +146,10 @@ class Supervisor:
         peer = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         peer.connect(str(self.folder / "run" / "control.sock"))
         self._wire = Wire(peer)
-        ready = self.hear().message
+        ready, maps = self.hear()[1:]
         assert isinstance(ready, Ready)
+        close_all(tuple(self.maps.values()))
+        self.maps = dict(zip(CONTROL_MAPS, maps, strict=True))
         self.control_pid = ready.pid
         return ready.pid
 

@@ -11,9 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from stage import write_config
 
-from xdpsec.config.loader import load
 from xdpsec.daemon import lock
 from xdpsec.errors import LocalError
 from xdpsec.net.fence import Fence
@@ -75,25 +73,20 @@ def test_a_symbolic_link_is_not_followed(tmp_path: Path) -> None:
 
 @pytest.mark.usefixtures("namespace")
 def test_stop_ends_the_holder_and_keeps_the_fence_unless_told(tmp_path: Path) -> None:
-    config = load(str(write_config(tmp_path)))
-    directory = Path(config.gateway.run_dir)
-    assert not lock.stop(config, open_fence=False), "no run_dir, no gateway"
-    directory.mkdir()
+    assert not lock.stop(tmp_path / "none", open_fence=False), "no run_dir, no gateway"
     Fence().protect([("10.1.0.0/16", "10.2.0.0/16")], [])
-    with holding(directory) as other:
-        assert lock.stop(config, open_fence=False)
+    with holding(tmp_path) as other:
+        assert lock.stop(tmp_path, open_fence=False)
         assert other.wait(0) == -signal.SIGTERM, "it is over when stop returns"
     assert Fence().stands()
-    assert not lock.stop(config, open_fence=True)
+    assert not lock.stop(tmp_path, open_fence=True)
     assert not Fence().stands()
 
 
 def test_stop_says_when_the_holder_does_not_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lock, "STOP_SECONDS", 0.1)
-    config = load(str(write_config(tmp_path)))
-    Path(config.gateway.run_dir).mkdir()
     with (
-        holding(Path(config.gateway.run_dir), "deaf") as other,
+        holding(tmp_path, "deaf") as other,
         pytest.raises(LocalError, match=f"did not end within 0 s; end it by kill -9 {other.pid}"),
     ):
-        lock.stop(config, open_fence=False)
+        lock.stop(tmp_path, open_fence=False)

@@ -4,21 +4,31 @@ The kernel is real (namespace, veths, XDP, AF_XDP, nft); control is played by th
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
+import time
 from pathlib import Path
 
 import pytest
+from scapy.layers.inet import IP, UDP
+from scapy.layers.l2 import Ether
 from shell import sh
 from stage import Supervisor, wait_gone, write_config
 
 from xdpsec.channel.framing import Wire, close_all
 from xdpsec.channel.messages import AttachPort, Done, PortAttached, Ready, SpawnWorker, Stop, WorkerDied, WorkerServes
 from xdpsec.net.afxdp import Sockets
-from xdpsec.net.door import CONTROL_MAPS
+from xdpsec.net.door import CONTROL_MAPS, DoorMaps
 from xdpsec.net.fence import Fence
 from xdpsec.net.values import Link, Rings
+from xdpsec.workers.native import lib
+
+SUPERVISOR = "xdpsec.daemon.supervisor."
+DEAF = ("-c", "import signal; signal.pause()")
+PIDFD_GETFD = 438  # pidfd_getfd(2)
+DROP, REDIRECT = 1, 4  # enum xdp_action, <linux/bpf.h>
 
 pytestmark = pytest.mark.usefixtures("veths")
 
@@ -49,6 +59,19 @@ def start_worker(gateway: Supervisor, worker: int) -> tuple[Wire, int]:
 def descriptors(pid: int) -> dict[int, str]:
     folder = Path(f"/proc/{pid}/fd")
     return {int(entry.name): os.readlink(entry) for entry in folder.iterdir()}
+
+
+def try_frame(gateway: Supervisor, worker: int, queue: int = 0) -> int:
+    """XDP's action for a frame on the inside port that `worker` is to have, by the supervisor's own program."""
+    DoorMaps(gateway.maps).set_prefixes({"10.1.0.0/16": 1}, {"10.2.0.0/16": (1, [worker])})
+    found = [fd for fd, name in descriptors(gateway.process.pid).items() if name == "anon_inode:bpf-prog"]
+    pidfd = os.pidfd_open(gateway.process.pid)
+    program = ctypes.CDLL(None).syscall(PIDFD_GETFD, pidfd, found[0], 0)
+    frame = bytes(Ether(dst=sh("ip -br link show in0").split()[2]) / IP(src="10.1.0.1", dst="10.2.0.1") / UDP())
+    try:
+        return int(lib.xs_door_try(program, frame, len(frame), socket.if_nametoindex("in0"), queue))
+    finally:
+        close_all((pidfd, program))
 
 
 def xdp_on(interface: str) -> bool:
@@ -165,12 +188,13 @@ def test_sockets_that_cannot_be_opened_leave_no_program_behind(tmp_path: Path) -
     os.ftruncate(umem, 64 * 2048)
     link = Link(socket.if_nametoindex("out0"), bytes(6), 1500, 1)
     ((held,),) = Sockets(umem, 64 * 2048, 2048, Rings(64, 64, 64, 64)).open_port(link, 1).own
-    with Supervisor(write_config(tmp_path)) as gateway:
+    with Supervisor(write_config(tmp_path), constants={"xdpsec.net.afxdp.BUSY_TRIES": 2}) as gateway:
         gateway.wait_event("control started")
         gateway.meet()
         assert "another program holds this queue; stop it first" in gateway.refusal(AttachPort(0))
         assert not xdp_on("out0")
         close_all((held, umem))
+        time.sleep(0.1)  # the kernel frees the queue from a work queue, and tells nobody
         assert isinstance(gateway.ask(AttachPort(0)).message, PortAttached)
 
 
@@ -180,10 +204,14 @@ def test_sockets_that_cannot_be_opened_leave_no_program_behind(tmp_path: Path) -
 def test_a_dead_worker_is_cleared_told_and_replaced(tmp_path: Path) -> None:
     with Supervisor(write_config(tmp_path)) as gateway:
         (one, pid), (other, other_pid) = serve(gateway)
+        assert {try_frame(gateway, worker, queue) for worker in (0, 1) for queue in (0, 1)} == {REDIRECT}
         os.kill(pid, signal.SIGKILL)
         assert gateway.hear().message == WorkerDied(0, -signal.SIGKILL)
+        assert {try_frame(gateway, 0, queue) for queue in (0, 1)} == {DROP}
+        assert try_frame(gateway, 1) == REDIRECT
         one.close()
         again, new_pid = start_worker(gateway, 0)
+        assert try_frame(gateway, 0) == REDIRECT
         assert new_pid != pid
         os.kill(other_pid, 0)
         again.close()
@@ -209,6 +237,7 @@ def test_a_dead_control_takes_the_workers_with_it_and_is_started_anew(tmp_path: 
         for wire, _ in workers:
             wire.close()
         assert xdp_on("out0"), "ports stay attached: their frames are counted drops, not the kernel's"
+        assert {try_frame(gateway, worker) for worker in (0, 1)} == {DROP}
         for wire, _ in serve(gateway):
             wire.close()
 
@@ -263,7 +292,7 @@ def test_control_that_fails_again_and_again_is_started_ever_more_slowly(tmp_path
 
 def test_control_that_does_not_stop_is_killed(tmp_path: Path) -> None:
     """A control that never reads its channel: killed after STOP_SECONDS, and the status says so."""
-    with Supervisor(write_config(tmp_path), control=("-c", "import signal; signal.pause()")) as gateway:
+    with Supervisor(write_config(tmp_path), control=DEAF, constants={SUPERVISOR + "STOP_SECONDS": 0.5}) as gateway:
         gateway.wait_event("control started")
         gateway.signal(signal.SIGINT)
         gateway.wait_event("stopping")
