@@ -80,7 +80,8 @@ def demo() -> Iterator[Any]:
 def traces(name: str, inodes: frozenset[int] = frozenset()) -> list[str]:
     """What is left of a lab: namespaces, its directory, processes in its namespaces (by inode: their names may be
     gone) or with its name among their arguments."""
-    left = [str(path) for path in Path("/run/netns").glob(f"{name}*")] + [str(p) for p in Path("/run").glob(f"{name}*")]
+    folders = ("/run/netns", "/run", "/dev/shm")
+    left = [str(path) for folder in folders for path in Path(folder).glob(f"{name}*")]
     for process in Path("/proc").glob("[0-9]*"):
         try:
             inside = (process / "ns/net").stat().st_ino in inodes
@@ -107,7 +108,7 @@ class Kept:
 
     @property
     def directory(self) -> Path:
-        return Path("/run") / self.name
+        return next(path for path in (Path("/run", self.name), Path("/dev/shm", self.name)) if path.exists())
 
     def inside(self, role: str, *argv: str) -> str:
         command = ["ip", "netns", "exec", f"{self.name}-{role}", *argv]

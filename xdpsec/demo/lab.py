@@ -28,8 +28,9 @@ ROUNDS = 3
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 NAMES = re.compile(r"xs-[0-9a-f]{6}")
 NAMESPACES = Path("/run/netns")
-#: tmpfs: the sa_state files of the gateways live below it, as /run/xdpsec does on a server
-ROOT = Path("/run")
+#: A lab's directory is in memory, as /run/xdpsec is on a server: each packet writes to sa_state. Where /run is a disk,
+#: as in some containers, /dev/shm is none.
+ROOTS = (Path("/run"), Path("/dev/shm"))
 
 Process = subprocess.Popen[bytes]
 
@@ -66,7 +67,7 @@ class Lab:
 
     def __init__(self) -> None:
         self.name = f"xs-{secrets.token_hex(3)}"
-        self.directory = ROOT / self.name
+        self.directory = _root() / self.name
         self._processes: list[Process] = []
         self._kept = False
         self.directory.mkdir()
@@ -156,8 +157,8 @@ def remove(name: str) -> bool:
     if not NAMES.fullmatch(name):
         raise LabError(f"{name!r} is no name of a lab; they look like xs-0a1b2c")
     namespaces = sorted(path.name for path in NAMESPACES.glob(f"{name}-*"))
-    directory = ROOT / name
-    found = bool(namespaces) or directory.exists()
+    directories = [root / name for root in ROOTS if (root / name).exists()]
+    found = bool(namespaces or directories)
     for _ in range(ROUNDS):
         pids = [pid for namespace in namespaces for pid in _pids(namespace)]
         if not pids:
@@ -165,8 +166,14 @@ def remove(name: str) -> bool:
         _end(pids)
     for namespace in namespaces:
         run(["ip", "netns", "del", namespace])
-    shutil.rmtree(directory, ignore_errors=True)
+    for directory in directories:
+        shutil.rmtree(directory, ignore_errors=True)
     return found
+
+
+def _root() -> Path:
+    """The first of ROOTS that is in memory."""
+    return next((root for root in ROOTS if run(["stat", "-f", "-c", "%T", str(root)]).strip() == "tmpfs"), ROOTS[0])
 
 
 def _pids(namespace: str) -> list[int]:
