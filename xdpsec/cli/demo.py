@@ -10,12 +10,15 @@ import typer
 KeepOption = Annotated[bool, typer.Option("--keep", help="leave it running and say how to look around")]
 RemoveOption = Annotated[str, typer.Option("--remove", metavar="NAME", help="remove a demo that was kept")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json-file", metavar="FILE", help="write the figures there too")]
+SecondsOption = Annotated[int, typer.Option("--seconds", min=1, max=60, help="length of each of four iperf3 runs")]
 
 
-def demo(keep: KeepOption = False, remove: RemoveOption = "", json_file: JsonFileOption = None) -> None:
+def demo(
+    keep: KeepOption = False, remove: RemoveOption = "", json_file: JsonFileOption = None, seconds: SecondsOption = 4
+) -> None:
     """Send real traffic between two gateways made here.
 
     In network namespaces of their own. Shows the figures and removes everything."""
     from xdpsec.demo import run  # no other command pays for what it loads
 
-    raise typer.Exit(run.remove(remove) if remove else run.main(keep=keep, json_file=json_file))
+    raise typer.Exit(run.remove(remove) if remove else run.main(keep=keep, json_file=json_file, seconds=seconds))

@@ -89,7 +89,7 @@ def read(capture: Path, sas: Sequence[Sa], settings: Path, addresses: Mapping[in
     known: Counter[str] = Counter()
     for row in _rows(capture, settings):
         kinds[kind_of(row)] += 1
-        spi = row["esp.spi"]
+        spi = row["esp.spi"].split(",")[0]  # what a wrong key opened may look like ESP again
         if spi:
             frames[spi] += 1
         if spi in by_spi and _is_known(row, by_spi[spi], addresses[by_spi[spi].spi]):
