@@ -31,18 +31,25 @@ def setting(unit: Path, name: str) -> list[str]:
     return re.findall(rf"^{name}=(.*)$", unit.read_text(), re.MULTILINE)
 
 
+def may_lock_memory() -> bool:
+    """Where root itself lacks CAP_SYS_RESOURCE nobody can be given more than there is."""
+    done = subprocess.run(["prlimit", "--memlock=unlimited", "true"], capture_output=True, timeout=10, check=False)
+    return done.returncode == 0
+
+
 def confined(unit: Path, config: Path) -> list[str]:
     """The unit's ExecStart under the limits and capabilities that the unit gives it."""
+    raised = (("memlock", "LimitMEMLOCK"),) if may_lock_memory() else ()
     caps = [f"+{name.removeprefix('CAP_').lower()}" for name in setting(unit, "CapabilityBoundingSet")[0].split()]
     limits = [
         f"--{option}={value.replace('infinity', 'unlimited')}"
-        for option, name in (("memlock", "LimitMEMLOCK"), ("core", "LimitCORE"))
+        for option, name in (*raised, ("core", "LimitCORE"))
         for value in setting(unit, name)
     ]
     command = setting(unit, "ExecStart")[0].replace("@PREFIX@/bin/xdpsec", XDPSEC)
     command = command.replace("/etc/xdpsec/xdpsec.toml", str(config))
     privileges = ["setpriv", "--no-new-privs", f"--bounding-set={','.join(['-all', *caps])}", "--inh-caps=-all"]
-    return ["prlimit", *limits, *privileges, *command.split()]
+    return [*(["prlimit", *limits] if limits else []), *privileges, *command.split()]
 
 
 def expressions() -> dict[str, str]:
@@ -76,6 +83,16 @@ def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
 
 def test_prometheus_accepts_configuration_and_alerts() -> None:
     run(["promtool", "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")])
+
+
+def test_the_fence_unit_closes_the_prefixes_before_there_are_interfaces() -> None:
+    with Lab() as lab:
+        net = topology.build(lab)
+        config = children.write(lab.directory / "a", net.a, net.b, children.make(net.a, net.b))
+        bare = lab.namespace("bare")
+        assert net.b.prefix(0) not in lab.inside(bare, "nft", "list", "ruleset")
+        lab.inside(bare, *confined(DEPLOY / "systemd" / "xdpsec-fence.service", config))
+        assert "10.82.1.0" in lab.inside(bare, "nft", "list", "ruleset")
 
 
 @pytest.fixture(scope="module")
