@@ -127,7 +127,7 @@ def configuration(directory: Path, site: Site, peer: Site, children: Sequence[Ch
     head = f"""[gateway]
 outside = ["{OUTSIDE}"]
 inside = ["{INSIDE}"]
-workers = {WORKERS}
+workers = {_workers(site, sorted(os.sched_getaffinity(0)))}
 user = "{USER}"
 run_dir = "{directory}/run"
 state_dir = "{directory}/state"
@@ -139,6 +139,12 @@ allow_manual_counter_modes = true
 remote = "{peer.outer}"
 """
     return head + "".join(_child_table(directory, site, peer, child) for child in children)
+
+
+def _workers(site: Site, cores: Sequence[int]) -> int | list[int]:
+    """Where the machine has cores enough, each gateway works on its own."""
+    own = list(cores[(site.number - 1) * WORKERS : site.number * WORKERS])
+    return own if len(cores) >= 2 * WORKERS else WORKERS
 
 
 def _child_table(directory: Path, site: Site, peer: Site, child: Child) -> str:

@@ -39,9 +39,6 @@ class Gateway:
             last = "\n".join(self.log.read_text(errors="replace").splitlines()[-LAST_LINES:])
             raise LabError(f"gateway {self.site.letter.upper()} did not start; the end of {self.log}:\n{last}")
 
-    def alive(self) -> bool:
-        return self._process.poll() is None
-
     def ask(self, verb: str) -> Any:
         """What `xdpsec VERB --json` prints."""
         command = [XDPSEC, verb, "--json", "--config", str(self.config)]

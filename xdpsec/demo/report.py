@@ -129,7 +129,8 @@ def _throughput(summary: Summary) -> Table:
 
 def _packets(gateways: Sequence[Figures]) -> Table:
     columns = [word for way in DIRECTIONS for word in (f"packets {way}", "share")]
-    table = _table("Packets by the workers' own counters", "gateway and worker", *columns, "handed over")
+    modes = "; ".join(sorted({gateway.mode for gateway in gateways}))
+    table = _table(f"Packets by the workers' own counters ({modes})", "gateway and worker", *columns, "handed over")
     for gateway in gateways:
         for worker in gateway.workers:
             cells = [cell for way in DIRECTIONS for cell in (f"{worker.packets[way]:,}", _share(worker.shares[way]))]
