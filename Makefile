@@ -1,5 +1,5 @@
 # Each target is one line onto something readable. `make help` lists them.
-.PHONY: help setup demo test build lint format bench fuzz mutants interop docs pins
+.PHONY: help setup demo test build lint format bench fuzz mutants interop docs pins container
 ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 help:    ## this list
@@ -26,5 +26,7 @@ interop: ## a Linux kernel as peer
 	@deploy/setup test && .venv/bin/python tests/run interop
 docs:    ## write what is generated in docs/
 	@.venv/bin/python docs/generate.py
+container: ## the steps of deploy/container in a Debian root; takes minutes
+	@$(ROOT) tests/container
 pins:    ## renew requirements.txt from requirements.in
 	@deploy/pins

@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import stat
 import subprocess
 import sys
 import time
@@ -14,12 +15,15 @@ from pathlib import Path
 
 import pytest
 
+from xdpsec.cli.common import DEFAULT_CONFIG
+from xdpsec.config.schema import GatewayTable
 from xdpsec.demo import children, topology
 from xdpsec.demo.gateway import XDPSEC, Gateway
 from xdpsec.demo.lab import Lab, run
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
+GATEWAY_UNIT = DEPLOY / "systemd" / "xdpsec.service"
 DASHBOARD = DEPLOY / "grafana" / "xdpsec.json"
 #: Prometheus tells nobody when it has scraped: it is asked again so often, and so long; a rate wants two scrapes.
 ASK_SECONDS, ASK_TRIES = 0.5, 60
@@ -81,18 +85,63 @@ def test_systemd_accepts_the_unit(unit: Path, tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
+CONFIG = """[gateway]
+outside = ["out0"]
+inside = ["in0"]
+[peers.branch]
+remote = "203.0.113.7"
+[peers.branch.children.lan]
+local = ["10.1.0.0/16"]
+remote = ["10.2.0.0/16"]
+manual = { spi_in = 0x1001, spi_out = 0x2001, key_file = "/nowhere/lan.keys" }
+"""
+
+
+def test_the_fence_unit_needs_neither_interfaces_nor_keys_nor_more_than_its_capabilities() -> None:
+    unit = DEPLOY / "systemd" / "xdpsec-fence.service"
+    with Lab() as lab:
+        box, config = lab.namespace("box"), lab.directory / "xdpsec.toml"
+        config.write_text(CONFIG)
+        config.chmod(0o600)
+        lab.inside(box, *confined(unit, config))
+        rules = lab.inside(box, "nft", "list", "table", "inet", "xdpsec")
+        assert "10.1.0.0/16 . 10.2.0.0/16" in rules
+        lab.inside(box, *confined(unit, config))  # again, as a restart of the unit does
+        assert lab.inside(box, "nft", "list", "table", "inet", "xdpsec") == rules
+
+
+def test_systemd_makes_the_account_and_the_directories_that_the_gateway_wants(tmp_path: Path) -> None:
+    """In a root of its own, by the snippets that deploy/install puts in place."""
+    (tmp_path / "etc").mkdir()
+    run(["systemd-sysusers", f"--root={tmp_path}", str(DEPLOY / "systemd" / "sysusers.conf")])
+    line = next(line for line in (tmp_path / "etc/passwd").read_text().splitlines() if line.startswith("xdpsec:"))
+    name, _, uid, gid, _, home, shell = line.split(":")
+    assert (name, home, shell) == ("xdpsec", "/nonexistent", "/usr/sbin/nologin")
+    run(["systemd-tmpfiles", f"--root={tmp_path}", "--create", str(DEPLOY / "systemd" / "tmpfiles.conf")])
+    for folder, owner in (("var/lib/xdpsec", (int(uid), int(gid))), ("etc/xdpsec", (0, 0))):
+        status = (tmp_path / folder).stat()
+        assert (status.st_uid, status.st_gid) == owner
+        assert stat.S_IMODE(status.st_mode) == 0o700
+
+
+def test_the_units_and_the_container_name_the_files_that_the_gateway_does_by_default() -> None:
+    gateway = GatewayTable.model_fields
+    assert setting(GATEWAY_UNIT, "RuntimeDirectory") == [Path(gateway["run_dir"].default).name]
+    assert gateway["state_dir"].default in setting(GATEWAY_UNIT, "ReadWritePaths")[0]
+    assert (
+        f"{gateway['state_dir'].default} 0700 {gateway['user'].default} "
+        in (DEPLOY / "systemd" / "tmpfiles.conf").read_text()
+    )
+    compose = (DEPLOY / "container" / "compose.yaml").read_text()
+    for folder in (gateway["run_dir"].default, gateway["state_dir"].default, str(DEFAULT_CONFIG.parent)):
+        assert f"- {folder}:{folder}" in compose
+    assert gateway["metrics"].default in (DEPLOY / "prometheus" / "prometheus.yml").read_text()
+    wanted = setting(GATEWAY_UNIT, "CapabilityBoundingSet")[0].replace("CAP_", "").split()
+    assert f"cap_add: [{', '.join(wanted)}]" in compose
+
+
 def test_prometheus_accepts_configuration_and_alerts() -> None:
     run(["promtool", "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")])
-
-
-def test_the_fence_unit_closes_the_prefixes_before_there_are_interfaces() -> None:
-    with Lab() as lab:
-        net = topology.build(lab)
-        config = children.write(lab.directory / "a", net.a, net.b, children.make(net.a, net.b))
-        bare = lab.namespace("bare")
-        assert net.b.prefix(0) not in lab.inside(bare, "nft", "list", "ruleset")
-        lab.inside(bare, *confined(DEPLOY / "systemd" / "xdpsec-fence.service", config))
-        assert "10.82.1.0" in lab.inside(bare, "nft", "list", "ruleset")
 
 
 @pytest.fixture(scope="module")
@@ -103,8 +152,10 @@ def site() -> Iterator[tuple[Lab, topology.Site]]:
         made = children.make(net.a, net.b)
         pairs = ((net.a, net.b), (net.b, net.a))
         configs = [children.write(lab.directory / one.letter, one, other, made) for one, other in pairs]
-        unit = DEPLOY / "systemd" / "xdpsec.service"
-        gateways = [Gateway(lab, net.a, configs[0], confined(unit, configs[0])), Gateway(lab, net.b, configs[1])]
+        gateways = [
+            Gateway(lab, net.a, configs[0], confined(GATEWAY_UNIT, configs[0])),
+            Gateway(lab, net.b, configs[1]),
+        ]
         for gateway in gateways:
             gateway.wait()
         for child in made:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import os
+import resource
+import subprocess
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -35,6 +37,25 @@ def levels(findings: list[Finding], topic: str) -> list[str]:
 )
 def test_kernels(release: str, level: str) -> None:
     assert machine.kernel(release).level == level
+
+
+@pytest.mark.parametrize(
+    ("hard", "uid", "raisable", "level"),
+    [
+        (resource.RLIM_INFINITY, 0, False, OK),
+        (8 << 20, 0, True, OK),
+        (8 << 20, 0, False, WARN),
+        (8 << 20, 7, False, NOTE),
+    ],
+)
+def test_locked_memory(hard: int, uid: int, raisable: bool, level: str) -> None:
+    assert machine.memlock(hard, uid, raisable).level == level
+
+
+def test_whether_limits_may_be_raised_is_what_the_kernel_says() -> None:
+    lower, higher = "prlimit --memlock=1048576", "prlimit --memlock=2097152"
+    raised = subprocess.run([*lower.split(), *higher.split(), "true"], capture_output=True, timeout=30, check=False)
+    assert machine.may_raise() == (raised.returncode == 0)
 
 
 def test_engines_that_fail_their_known_answers_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -61,10 +61,10 @@ def test_demo_and_run_hand_their_status_on(xdpsec: Xdpsec, tmp_path: Path, monke
     monkeypatch.setattr("xdpsec.demo.run.main", answer(4))
     monkeypatch.setattr("xdpsec.demo.run.remove", answer(0))
     monkeypatch.setattr("xdpsec.daemon.supervisor.main", answer(2))
-    assert xdpsec("demo", "--keep").status == 4
+    assert xdpsec("demo", "--keep", "--seconds", "2").status == 4
     assert xdpsec("demo", "--remove", "xs-1").status == 0
     assert xdpsec("run", "-c", tmp_path / "x.toml").status == 2
-    assert told == [{"keep": True, "json_file": None}, "xs-1", str(tmp_path / "x.toml")]
+    assert told == [{"keep": True, "json_file": None, "seconds": 2}, "xs-1", str(tmp_path / "x.toml")]
 
 
 def test_help_names_every_command_and_completion_ships() -> None:

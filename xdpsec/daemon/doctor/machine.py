@@ -25,7 +25,7 @@ def findings() -> Iterator[Finding]:
     yield root(os.geteuid())
     yield _btf()
     yield _jit()
-    yield _memlock()
+    yield memlock(resource.getrlimit(resource.RLIMIT_MEMLOCK)[1], os.geteuid(), may_raise())
     yield _huge_pages()
     yield _cores()
     yield from _engines()
@@ -62,14 +62,26 @@ def _jit() -> Finding:
     return Finding("BPF JIT", WARN, "XDP programs are interpreted; run sysctl -w net.core.bpf_jit_enable=1")
 
 
-def _memlock() -> Finding:
-    _, hard = resource.getrlimit(resource.RLIMIT_MEMLOCK)
+def may_raise() -> bool:
+    """Whether this process has CAP_SYS_RESOURCE, bit 24 of its effective capabilities."""
+    found = re.search(r"^CapEff:\s*([0-9a-f]+)$", Path("/proc/self/status").read_text(), re.MULTILINE)
+    return bool(found and int(found[1], 16) >> 24 & 1)
+
+
+def memlock(hard: int, uid: int, raisable: bool) -> Finding:
+    """`hard` is RLIMIT_MEMLOCK in bytes, `raisable` whether we may go beyond."""
     if hard == resource.RLIM_INFINITY:
         return Finding("locked memory", OK, "no limit: packet memory and keys stay out of swap")
     text = f"the limit is {hard >> 10} KiB"
-    if os.geteuid() == 0:
-        return Finding("locked memory", OK, f"{text}; `xdpsec run` as root raises it where it may")
-    return Finding("locked memory", NOTE, f"{text} for this user; root raises it, a unit says LimitMEMLOCK=infinity")
+    if uid != 0:
+        return Finding(
+            "locked memory", NOTE, f"{text} for this user; root raises it, a unit says LimitMEMLOCK=infinity"
+        )
+    if raisable:
+        return Finding("locked memory", OK, f"{text}; `xdpsec run` raises it")
+    return Finding(
+        "locked memory", WARN, f"{text} and may not be raised (CAP_SYS_RESOURCE): keys may reach a swap disk"
+    )
 
 
 def _huge_pages() -> Finding:
