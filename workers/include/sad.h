@@ -9,7 +9,7 @@
 #include "fib.h"
 #include "internal.h"
 
-enum { XS_TEMPLATE_MAX = 28, XS_SELECTORS_MAX = 16, XS_IV_CBC = 16 };
+enum { XS_TEMPLATE_MAX = 28, XS_SELECTORS_MAX = 16, XS_IV_CBC = 16, XS_CHILDREN_MAX = 65536 };
 
 /* A selector row in the order the inner header has it, masks expanded. */
 struct xs_match {

@@ -10,7 +10,7 @@
 
 #include "inet.h"
 
-enum { ESP_HEADER = 8, OUTER_TTL = 64, MTU_MIN = 576 };
+enum { ESP_HEADER = 8, OUTER_TTL = 64, MTU_MIN = 576, DSCP_MAX = 63 };
 
 struct xs_sad *xs_sad_new(uint32_t slots)
 {
@@ -111,13 +111,12 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     struct xs_sa *sa = engine ? calloc(1, sizeof *sa) : NULL;
     if (!sa)
         return NULL;
-    const struct xs_state_header *state = w->conf.state;
     sa->engine = engine;
     sa->key = engine->key_new(conf);
     sa->spi = conf->spi;
     sa->slot_index = conf->slot;
     sa->slot =
-        (struct xs_sa_slot *)((uint8_t *)w->conf.state + sizeof *state + (uint64_t)conf->slot * state->slot_size);
+        (struct xs_sa_slot *)((uint8_t *)w->conf.state + sizeof w->state + (uint64_t)conf->slot * w->state.slot_size);
     sa->child = conf->child;
     sa->direction = conf->direction;
     sa->cipher = conf->cipher;
@@ -131,7 +130,7 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     sa->dscp = conf->dscp;
     sa->df = conf->df;
     sa->window = conf->replay_window;
-    sa->ring_mask = state->window_bits - 1;
+    sa->ring_mask = w->state.window_bits - 1;
     sa->path_mtu = conf->path_mtu;
     sa->remote = conf->remote;
     if (conf->cipher == XS_AES_GCM)
@@ -155,21 +154,27 @@ static bool is_ipv4(const struct xs_prefix *p)
     return p->addr.family == 4 && p->bits <= 32;
 }
 
+/* The key fits the algorithm (RFC 4868 sec. 2.1.1: as long as the hash's output); the engine checks the cipher's. */
+static bool keys_fit(const struct xs_sa_conf *c)
+{
+    static const uint8_t output[] = {0, 20, 32, 48, 64}; /* by enum xs_auth */
+    return c->key_len <= sizeof c->key && c->auth < sizeof output && c->auth_key_len == output[c->auth];
+}
+
 static bool acceptable(const struct xs_worker *w, const struct xs_sa_conf *c)
 {
-    const struct xs_state_header *state = w->conf.state;
-    if (c->spi == 0 || c->slot >= state->slots || c->selector_count > XS_SELECTORS_MAX || c->path_mtu < MTU_MIN)
+    if (c->spi == 0 || c->slot >= w->sad->slots || c->child >= XS_CHILDREN_MAX || c->direction > XS_OUTBOUND)
         return false;
-    if (c->local.family != 4 || c->remote.family != 4 || c->key_len > sizeof c->key)
+    if (c->selector_count > XS_SELECTORS_MAX || c->path_mtu < MTU_MIN || c->path_mtu > UINT16_MAX)
+        return false;
+    if (c->local.family != 4 || c->remote.family != 4 || !keys_fit(c) || c->df > XS_DF_CLEAR || c->dscp > DSCP_MAX)
         return false;
     for (uint32_t i = 0; i < c->selector_count; i++)
         if (!is_ipv4(&c->selectors[i].local) || !is_ipv4(&c->selectors[i].remote))
             return false;
     if (c->direction == XS_OUTBOUND)
         return true;
-    if (state->window_bits & (state->window_bits - 1))
-        return false; /* of another make: nothing is read into its bits */
-    return c->replay_window >= 64 && c->replay_window % 64 == 0 && c->replay_window <= state->window_bits;
+    return c->replay_window >= 64 && c->replay_window % 64 == 0 && c->replay_window <= w->state.window_bits;
 }
 
 int xs_sa_install(struct xs_worker *w, const struct xs_sa_conf *conf)
@@ -302,7 +307,7 @@ void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa)
 
 int xs_tables_new(struct xs_worker *w)
 {
-    w->sad = xs_sad_new(((const struct xs_state_header *)w->conf.state)->slots);
+    w->sad = xs_sad_new(w->state.slots);
     w->spd = xs_spd_new();
     w->fib = xs_fib_new();
     return w->sad && w->spd && w->fib ? 0 : -ENOMEM;

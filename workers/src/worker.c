@@ -1,5 +1,7 @@
 /* A worker's life: made from descriptors and memory that outlive it, told its ports, started, freed with keys wiped. */
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
@@ -25,14 +27,31 @@ static struct xs_loop *loop_new(const struct xs_worker_conf *conf)
     return NULL;
 }
 
+static bool power_of_two(uint64_t n)
+{
+    return n && !(n & (n - 1));
+}
+
+/* What the shared regions say of themselves stays within their mappings. A slot's window is read by a mask. */
+static bool regions_fit(const struct xs_worker_conf *conf, const struct xs_state_header *state)
+{
+    const struct xs_pool *pool = conf->pool;
+    const uint64_t slot = offsetof(struct xs_sa_slot, window) + state->window_bits / 8;
+    return power_of_two(conf->chunk_size) && (uint64_t)pool->chunks * conf->chunk_size <= conf->umem_size &&
+           conf->state_size >= sizeof *state && state->slot_size >= slot && power_of_two(state->window_bits) &&
+           state->window_bits >= 64 && state->slots <= (conf->state_size - sizeof *state) / state->slot_size;
+}
+
 struct xs_worker *xs_worker_new(const struct xs_worker_conf *conf)
 {
     if (conf->index >= conf->workers || conf->workers > XS_MAX_WORKERS || !conf->burst || conf->burst > XS_BURST_MAX)
         return NULL;
-    struct xs_worker *w = calloc(1, sizeof *w);
+    const struct xs_state_header state = *(const struct xs_state_header *)conf->state;
+    struct xs_worker *w = regions_fit(conf, &state) ? calloc(1, sizeof *w) : NULL;
     if (!w)
         return NULL;
     w->conf = *conf;
+    w->state = state;
     w->counters = conf->counters;
     w->loop = loop_new(conf);
     if (w->loop && xs_tables_new(w) == 0)
