@@ -39,6 +39,7 @@ struct xs_loop {
     uint32_t held_count;
     bool wake[XS_MAX_WORKERS]; /* given a frame in this breath */
     bool unsent;               /* a transmit ring still holds what the kernel did not take */
+    bool idle;                 /* the last breath moved nothing: time for what is not urgent */
     int epoll_fd;
 };
 

@@ -199,6 +199,7 @@ int xs_worker_breathe(struct xs_worker *w)
     moved += from_workers(w, frames);
     if (w->loop->held_count)
         xs_hold_expire(w);
+    w->loop->idle = !moved;
     if (!moved)
         xs_ports_flush(w); /* completions of the last burst come late */
     w->counters->ring_rx_fill = moved;

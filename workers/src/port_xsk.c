@@ -281,11 +281,11 @@ static void refill(struct xs_worker *w, struct xsk_queue *q)
 }
 
 /* Worth the lock? Indices of others may be read without it: at worst we come a breath early or late. */
-static bool wants_service(const struct xsk_queue *q)
+static bool wants_service(const struct xs_worker *w, const struct xsk_queue *q)
 {
     uint32_t done = __atomic_load_n(q->completion.producer, __ATOMIC_RELAXED) - *q->completion.consumer;
     uint32_t filled = *q->fill.producer - __atomic_load_n(q->fill.consumer, __ATOMIC_RELAXED);
-    return done >= REAP_MIN || filled < q->fill.size - q->fill.size / 4;
+    return done >= REAP_MIN || (w->loop->idle && done) || filled < q->fill.size - q->fill.size / 4;
 }
 
 static void service(struct xs_worker *w, struct xsk_queue *q)
@@ -319,7 +319,7 @@ static void flush(struct xs_worker *w, struct xs_port *port)
         struct xsk_queue *q = &impl->queues[i];
         if (q->dirty)
             kick(q);
-        if (wants_service(q) || q->dirty)
+        if (wants_service(w, q) || q->dirty)
             service(w, q);
         w->loop->unsent |= q->dirty;
     }

@@ -68,7 +68,10 @@ class Paths:
         return self._mtus.get(port, min(self._mtus.values(), default=MTU_DEFAULT))
 
     def resolve(self, port: int, address: str) -> None:
-        """A packet waits for this next hop."""
+        """A packet waits for this next hop. The kernel may have lost what it was to keep (a flush, an interface that
+        was down): then it is asked again."""
+        if all((hop.port, hop.addr) != (port, address) for hop in self.hops):
+            self._kept.discard((port, address))
         self._keep_alive((port, address))
 
     async def look(self) -> None:
@@ -90,6 +93,8 @@ class Paths:
         self.hops = hops
         for port, address in sorted(gone):
             self._tell(NextHop(port, address, b""))
+            if (port, address) in self._kept:
+                self._keep(SetNeighbour(port, address))
         for hop in hops:
             if hop in fresh:
                 self._tell(hop)
