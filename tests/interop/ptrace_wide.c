@@ -1,6 +1,6 @@
 /* Lets user-mode-linux 6.1 run on processors with AMX, preloaded into it. Its record of a process's registers (2696
- * bytes) ends before the tiles, and the host's kernel refuses to set registers from a record that is not whole (EFAULT).
- * Here each record is completed with what the process has now; nobody inside the guest uses the tiles. */
+ * bytes) ends before the tiles, and the host's kernel sets registers from a whole record only (else EFAULT). Here each
+ * record is completed with what the process has now; nobody inside the guest uses the tiles. */
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <elf.h>

@@ -4,7 +4,7 @@ them."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import pytest
 
@@ -19,10 +19,10 @@ ECHO_PORT = 7
 TCP_BYTES = 200_000
 
 
-def prepare(guest: Guest, here: Side, there: Side) -> None:
+def prepare(guest: Guest, here: Side, there: Side, cases: Sequence[Case]) -> None:
     """Addresses, SAs, policies, and who answers."""
     lines = [f"addr add {here.outer}/24 dev vec0", f"route add {there.all} via {there.outer}"]
-    for case in CASES:
+    for case in cases:
         lines += [f"addr add {here.address(case)}/32 dev lo", *xfrm(case, here, there)]
     guest.ip(*lines)
     guest.encapsulate(NATT)
@@ -35,8 +35,8 @@ def pair() -> Iterator[tuple[Guest, Guest]]:
         left, right = lab.namespace("left"), lab.namespace("right")
         lab.cable((left, "eth0"), (right, "eth0"))
         guests = Guest(lab, left, "eth0"), Guest(lab, right, "eth0")
-        prepare(guests[0], A, B)
-        prepare(guests[1], B, A)
+        prepare(guests[0], A, B, CASES)
+        prepare(guests[1], B, A, CASES)
         yield guests
 
 

@@ -12,6 +12,7 @@ import socket
 import struct
 import threading
 import time
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
@@ -44,12 +45,12 @@ class Record:
 
     def lost(self, since: float, until: float) -> list[int]:
         """Packets sent between these times that have not arrived."""
-        return [n for n, at in enumerate(self.sent) if since <= at < until and n not in self.arrived]
+        return [n for n in range(bisect_left(self.sent, since), bisect_left(self.sent, until)) if n not in self.arrived]
 
     def first_after(self, moment: float) -> float | None:
-        """When the first packet arrived that was sent after `moment`."""
-        times = [at for n, at in self.arrived.items() if self.sent[n] >= moment]
-        return min(times, default=None)
+        """When the first of the packets sent after `moment` that arrived did so."""
+        after = range(bisect_left(self.sent, moment), len(self.sent))
+        return next((self.arrived[n] for n in after if n in self.arrived), None)
 
 
 class Flows:
@@ -81,6 +82,9 @@ class Flows:
         self._threads[0].join()
 
     def close(self) -> None:
+        """Safe to call twice."""
+        if not self._threads[1].is_alive():
+            return
         self.pause()
         os.write(self._stop, b"!")
         self._threads[1].join()

@@ -124,6 +124,12 @@ class Gateway:
         """The pids of the workers, by index."""
         return [worker["pid"] for worker in self.ask("status")["workers"]]
 
+    def gone(self, pids: Sequence[int]) -> None:
+        """Wait until these, and the process itself, have ended by themselves."""
+        wait_gone(pids)
+        if self._process is not None:
+            self._process.wait(DEATH_SECONDS)
+
     # --- questions -------------------------------------------------------------------------------------------
 
     def ask(self, verb: str) -> Any:
@@ -141,18 +147,21 @@ class Gateway:
 
 def kill(pids: Sequence[int]) -> None:
     """SIGKILL for all, then wait until the last is gone."""
-    opened = []
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
-            opened.append(os.pidfd_open(pid))
-    for descriptor in opened:
-        with contextlib.suppress(ProcessLookupError):
-            signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+            os.kill(pid, signal.SIGKILL)
+    wait_gone(pids)
+
+
+def wait_gone(pids: Sequence[int]) -> None:
+    """Until all have ended, reaped or not."""
     until = time.monotonic() + DEATH_SECONDS
-    for descriptor in opened:
-        gone = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]
-        os.close(descriptor)
-        assert gone, f"a process is not gone {DEATH_SECONDS:.0f} s after SIGKILL"
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            descriptor = os.pidfd_open(pid)
+            gone = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]
+            os.close(descriptor)
+            assert gone, f"process {pid} has not ended within {DEATH_SECONDS:.0f} s"
 
 
 def _command(pid: int) -> bytes:

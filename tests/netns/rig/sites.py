@@ -47,6 +47,10 @@ class Pair:
             for here, there in self.where.directions
         ]  # fmt: skip
 
+    def flows(self, rate: float) -> Flows:
+        """On every child, both ways, `rate` packets a second on each."""
+        return Flows(self.ways(), rate)
+
     def set_workers(self, count: int) -> None:
         """In both configuration files; takes effect at the next start."""
         for gateway in self.gateways:
