@@ -9,9 +9,10 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from xdpsec.cli.common import DEFAULT_CONFIG, console, table
+from xdpsec.cli.common import BAD_INPUT, DEFAULT_CONFIG, complain, console, table
 from xdpsec.config.values import Child, Gateway
 from xdpsec.daemon.review import Review, review
+from xdpsec.errors import LocalError
 
 FileArgument = Annotated[Path, typer.Argument(metavar="[FILE]", help="configuration to check", dir_okay=False)]
 
@@ -20,7 +21,11 @@ def check(file: FileArgument = DEFAULT_CONFIG) -> None:
     """Check a configuration and show what would run.
 
     As root with its key files, its sequence state, its account and its interfaces. Status 2 when it is refused."""
-    found = review(str(file), as_root=os.geteuid() == 0)
+    try:
+        found = review(str(file), as_root=os.geteuid() == 0)
+    except LocalError as error:  # state and machine are part of what was asked about
+        complain(str(error))
+        raise typer.Exit(BAD_INPUT) from None
     gateway, out = found.config.gateway, console()
     out.print(f"{file} is right", soft_wrap=True)
     if not found.numbers:

@@ -98,12 +98,12 @@ class Gateway:
             self._process.wait(DEATH_SECONDS)
 
     def reboot(self) -> None:
-        """What a reboot leaves of a gateway that is dead: no tmpfs state, another boot id, no fence."""
+        """What a reboot leaves of a gateway that is dead: no tmpfs state, another boot id. The fence stands: the unit
+        would have set it before the interfaces came up."""
         assert not self.running
         shutil.rmtree(self.config.with_name("run"), ignore_errors=True)
         self._boot = str(self.config.with_name("boot_id"))
         Path(self._boot).write_text(f"{uuid.uuid4()}\n")
-        self._lab.inside(self.namespace, "nft", "flush", "ruleset")
 
     # --- processes -------------------------------------------------------------------------------------------
 

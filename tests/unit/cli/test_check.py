@@ -119,11 +119,11 @@ def test_a_lost_or_older_state_file_is_refused_with_the_way_out(xdpsec: Xdpsec, 
     inbound, outbound = _ids(config)
     rows = {inbound: Saved(False, 3000, 4096, "branch/lan"), outbound: Saved(True, 9000, 0, "branch/lan")}
     _mark(config, rows)
-    sentence(xdpsec("check", config), 1, "is gone although its key was used", "make new keys")
+    sentence(xdpsec("check", config), 2, "is gone although its key was used", "make new keys")
     _save(config, rows | {outbound: Saved(True, 8000, 0, "branch/lan")})
-    sentence(xdpsec("check", config), 1, "older than its marker", "make new keys")
+    sentence(xdpsec("check", config), 2, "older than its marker", "make new keys")
     (config.parent / "state" / durable.STATE_NAME).write_text(json.dumps("nonsense"))
-    sentence(xdpsec("check", config), 1, "cannot be trusted", "make new keys")
+    sentence(xdpsec("check", config), 2, "cannot be trusted", "make new keys")
 
 
 def test_who_is_not_root_gets_what_he_may_know(xdpsec: Xdpsec, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
