@@ -23,7 +23,7 @@ from xdpsec.demo.children import Sa
 from xdpsec.demo.topology import Site
 
 XDPSEC = str(Path(sys.executable).with_name("xdpsec"))
-#: Seconds of each throughput run: long enough for the shares of the workers to settle.
+#: Seconds of each throughput run: short, since the shares of the workers do not depend on it.
 BRIEF = "2"
 #: The whole demo takes less than a minute; on a busy machine it may take longer before we give up.
 DEMO_SECONDS = 150

@@ -10,7 +10,9 @@ import typer
 KeepOption = Annotated[bool, typer.Option("--keep", help="leave it running and say how to look around")]
 RemoveOption = Annotated[str, typer.Option("--remove", metavar="NAME", help="remove a demo that was kept")]
 JsonFileOption = Annotated[Path | None, typer.Option("--json-file", metavar="FILE", help="write the figures there too")]
-SecondsOption = Annotated[int, typer.Option("--seconds", min=1, max=60, help="length of each of four iperf3 runs")]
+SecondsOption = Annotated[
+    int, typer.Option("--seconds", min=1, max=60, help="about the length of each of four iperf3 runs")
+]
 
 
 def demo(

@@ -18,15 +18,35 @@ from xdpsec.demo.waiting import Lines
 PINGS, PING_GAP = 5, 0.1
 #: Seconds that ping waits for the last answer.
 PING_SECONDS = 2
-#: iperf3 has this long beyond its test to start, to exchange results and to end.
-IPERF_EXTRA_SECONDS = 20.0
+#: All pings are done within three seconds; beyond this ping itself hangs.
+PING_LIMIT_SECONDS = 20.0
+#: No test takes this long, not on a machine that does ten other things: then something hangs.
+IPERF_SECONDS = 60.0
 #: Bytes of a datagram: with every header of the largest suite it fits the MTU.
 DATAGRAM = 1320
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """What each child carries. TCP carries `mebibytes`, however long it takes: every child the same, so that a busy
+    core makes it slower and not less. UDP sends `rate` (as iperf3 writes it: "20M") for `seconds`."""
+
+    protocol: str
+    mebibytes: int = 0
+    rate: str = ""
+    seconds: int = 0
+
+    @property
+    def options(self) -> list[str]:
+        if self.protocol == "TCP":
+            return ["-n", f"{self.mebibytes}M"]
+        return ["-u", "-b", self.rate, "-l", str(DATAGRAM), "-t", str(self.seconds)]
+
+
+@dataclass(frozen=True, slots=True)
 class Stream:
-    """What one direction of one protocol carried over all children: payload bits a second, and its share lost (UDP)."""
+    """What one direction of one protocol carried. Payload bits a second: over all children until the last had its
+    share, and those of the slowest and the fastest child alone. `lost`: share of the datagrams (UDP)."""
 
     protocol: str
     sender: str
@@ -48,7 +68,7 @@ def ping_all(lab: Lab, topology: Topology, children: Sequence[Child]) -> int:
             process = lab.start(source.host, ["ping", *options, *addresses], stdout=subprocess.PIPE)
             started.append((source, target, sa, process))
     for source, target, sa, process in started:
-        said = _output(process, "ping", PINGS * PING_GAP + PING_SECONDS + IPERF_EXTRA_SECONDS)
+        said = _output(process, "ping", PING_LIMIT_SECONDS)
         found = re.search(r"(\d+) packets transmitted, (\d+) received", said)
         if not found or found[1] != found[2]:
             counts = f"{found[2]} of {found[1]} pings came back" if found else "ping did not work"
@@ -56,42 +76,45 @@ def ping_all(lab: Lab, topology: Topology, children: Sequence[Child]) -> int:
     return PINGS * len(started)
 
 
-def iperf(lab: Lab, ends: tuple[Site, Site], children: Sequence[Child], seconds: int, rate: str = "") -> Stream:
-    """iperf3 from the first site to the second, one stream for each child, all at once: TCP, or with `rate` (of each
-    stream, as iperf3 writes it: "20M") UDP."""
+def iperf(lab: Lab, ends: tuple[Site, Site], children: Sequence[Child], load: Load) -> Stream:
+    """iperf3 from the first site to the second, one stream for each child, all at once."""
     source, target = ends
     numbers = [child.number for child in children]
     servers = [_server(lab, target, number) for number in numbers]
-    kind = ["-u", "-b", rate, "-l", str(DATAGRAM)] if rate else []
-    options = ["-J", "-i", "0", "-t", str(seconds), *kind]
+    options = ["-J", "-i", "0", *load.options]
     pairs = [["-B", source.address(number), "-c", target.address(number)] for number in numbers]
     clients = [lab.start(source.host, ["iperf3", *options, *pair], stdout=subprocess.PIPE) for pair in pairs]
-    ends_of = [_result(client, seconds) for client in clients]
+    received = [_received(client) for client in clients]
     for server in servers:
-        _output(server, "iperf3", IPERF_EXTRA_SECONDS)
-    received = [end["sum_received"] for end in ends_of]
+        _output(server, "iperf3", IPERF_SECONDS)
     rates = [float(one["bits_per_second"]) for one in received]
     packets = sum(one.get("packets", 0) for one in received)
-    lost = sum(one.get("lost_packets", 0) for one in received) / packets if packets else 0.0
-    rates = [bits * (1 - one.get("lost_percent", 0) / 100) for bits, one in zip(rates, received, strict=True)]
-    protocol = "UDP" if rate else "TCP"
-    return Stream(protocol, source.letter, target.letter, sum(rates), lost, min(rates), max(rates))
+    return Stream(
+        protocol=load.protocol,
+        sender=source.letter,
+        receiver=target.letter,
+        bits_per_second=8 * sum(one["bytes"] for one in received) / max(one["seconds"] for one in received),
+        lost=sum(one.get("lost_packets", 0) for one in received) / packets if packets else 0.0,
+        slowest=min(rates),
+        fastest=max(rates),
+    )
 
 
 def _server(lab: Lab, site: Site, number: int) -> Process:
     """A server for one test, that listens."""
     argv = ["iperf3", "-s", "-1", "--forceflush", "-B", site.address(number)]
     process = lab.start(site.host, argv, stdout=subprocess.PIPE)
-    Lines(process.stdout, "iperf3").until(lambda line: "Server listening" in line, IPERF_EXTRA_SECONDS)
+    Lines(process.stdout, "iperf3").until(lambda line: "Server listening" in line, IPERF_SECONDS)
     return process
 
 
-def _result(client: Process, seconds: int) -> dict[str, Any]:
-    report = json.loads(_output(client, "iperf3", seconds + IPERF_EXTRA_SECONDS))
+def _received(client: Process) -> dict[str, Any]:
+    """The receiver's account of a test; what was lost is not in its bytes."""
+    report = json.loads(_output(client, "iperf3", IPERF_SECONDS))
     if "error" in report:
         raise LabError(f"iperf3: {report['error']}")
-    end: dict[str, Any] = report["end"]
-    return end
+    received: dict[str, Any] = report["end"]["sum_received"]
+    return received
 
 
 def _output(process: Process, name: str, seconds: float) -> str:
