@@ -73,6 +73,15 @@ class ScapyPeer:
         high = number >> 32 if case.esn else None
         return _association(case, B, A).encrypt(inner, seq_num=number & LOW, esn=high)
 
+    def seal_raw(self, case: Case, next_header: int, payload: bytes) -> Any:
+        """Payload that is no IP packet, under a next header of our choice. scapy builds tunnels of IP only: in its
+        transport mode the outer header is the packet's own, and the payload's protocol becomes the next header."""
+        number = self.take_number(case)
+        association = _association(case, B, A)
+        association.tunnel_header = None
+        packet_ = IP(src=B.outer, dst=A.outer, proto=next_header) / Raw(payload)
+        return association.encrypt(packet_, seq_num=number & LOW, esn=number >> 32 if case.esn else None)
+
     def send(self, outer: Any, vlan: int | None = None) -> bytes:
         """On the cable, to the gateway; the frame."""
         head = Ether(src=self._macs[0], dst=self._macs[1])

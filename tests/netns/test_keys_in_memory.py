@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+from netns.rig.sites import pair
 from xdpsec.channel import messages as words
 from xdpsec.channel.framing import Wire
 from xdpsec.channel.start import WorkerStart
@@ -118,3 +119,19 @@ def test_a_dropped_sa_leaves_no_key(worker: Worker, name: str, outbound: bool, e
     assert worker.say(words.SaRemove(0x2001, outbound)) == words.Ack(2)
     assert pieces_in(worker.process.pid, key[: len(key) // PIECE * PIECE]) == 0
     assert pieces_in(worker.process.pid, auth_key) == 0
+
+
+def test_keys_of_a_live_gateway_are_with_their_worker() -> None:
+    """Each key is in the memory of the worker that owns its SA, not in the other's, and never in the supervisor's."""
+    with pair() as made:
+        made.a.start()
+        status = made.a.ask("status")
+        pids = [row["pid"] for row in status["workers"]]
+        owners = {row["label"].rpartition("/")[2]: row["owner"] for row in status["children"]}
+        for child in made.children:
+            for sa in (child.forth, child.back):
+                key = bytes.fromhex(sa.key.encryption)[:PIECE]
+                owner = owners[child.name]
+                assert pieces_in(pids[owner], key) > 0
+                assert pieces_in(pids[1 - owner], key) == 0
+                assert pieces_in(made.a.supervisor, key) == 0
