@@ -87,9 +87,12 @@ class StateFile:
             return {}
         except OSError as error:
             raise self._refusal(f"cannot be opened ({error.strerror})", self._give()) from None
-        with os.fdopen(descriptor, "rb") as file:
+        try:
             self._check(os.fstat(descriptor))
-            raw = file.read(MAX_SIZE)
+            with open(descriptor, "rb", closefd=False) as file:
+                raw = file.read(MAX_SIZE)
+        finally:
+            os.close(descriptor)
         try:
             return decode(raw)[1]
         except (Damaged, ValueError) as error:
