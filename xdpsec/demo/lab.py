@@ -147,8 +147,9 @@ class Lab:
             return
         with _undisturbed():
             remove(self.name)
-            for process in self._processes:
-                process.wait()
+            for process in self._processes:  # killed: nothing but the kernel can hold them up
+                with contextlib.suppress(subprocess.TimeoutExpired):
+                    process.wait(STOP_SECONDS)
             self._processes.clear()
 
 

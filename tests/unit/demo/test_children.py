@@ -41,6 +41,15 @@ def test_one_gateways_inbound_is_the_others_outbound(configs: tuple[Config, Conf
                 assert read_keys(my.fileno(), "", suite).inbound == read_keys(their.fileno(), "", suite).outbound
 
 
+def test_forth_is_what_a_sends(made: tuple[Child, ...], configs: tuple[Config, Config]) -> None:
+    for child, configured in zip(made, configs[0].children, strict=True):
+        manual = configured.manual
+        assert (manual.spi_out, manual.spi_in) == (child.forth.spi, child.back.spi)
+        assert (child.forth.source, child.forth.destination) == (A.outer, B.outer)
+        with open(manual.key_file, "rb") as file:
+            assert read_keys(file.fileno(), "", manual.suite).outbound.encryption.hex() == child.forth.key.encryption
+
+
 def test_key_files_are_closed_to_others(configs: tuple[Config, Config]) -> None:
     for config in configs:
         for child in config.children:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from scapy.layers.inet import ICMP, IP, TCP, UDP
@@ -39,9 +40,12 @@ def inner(sas: Sequence[Sa]) -> Inner:
     return {sa.spi: children.ends(sa, A, B) for sa in sas}
 
 
+def echo(source: str, destination: str, pattern: str, kind: int = 8) -> Packet:
+    return IP(src=source, dst=destination) / ICMP(type=kind) / Raw(bytes(8) + bytes.fromhex(pattern) * 3)
+
+
 def ping(sa: Sa, inner: Inner) -> Packet:
-    source, destination = inner[sa.spi]
-    return IP(src=source, dst=destination) / ICMP(type=8) / Raw(bytes(8) + bytes.fromhex(sa.pattern) * 3)
+    return echo(*inner[sa.spi], sa.pattern)
 
 
 def seal(sa: Sa, packet: Packet, number: int) -> Packet:
@@ -93,10 +97,18 @@ def test_a_missing_payload_is_named(tmp_path: Path, sas: list[Sa], inner: Inner)
     assert fault == f"SPI {sas[3].spi:#x} (aes128gcm16): 1 of 2 known payloads in 1 frames"
 
 
-def test_the_payload_of_one_child_in_another_is_no_proof(tmp_path: Path, sas: list[Sa], inner: Inner) -> None:
-    packets = healthy(sas[1:], inner)
-    packets += [seal(sas[0], ping(sas[2], inner), number) for number in (1, 2)]
-    (fault,) = read(tmp_path, packets, sas, inner).faults(WANTED)
+@pytest.mark.parametrize(
+    "spoiled",
+    [{"pattern": "00" * 16}, {"kind": 0}, {"source": "10.81.99.1"}, {"destination": "10.82.99.1"}],
+    ids=["payload", "type", "source", "destination"],
+)
+def test_what_opens_but_is_not_what_was_sent_is_no_proof(
+    tmp_path: Path, sas: list[Sa], inner: Inner, spoiled: dict[str, Any]
+) -> None:
+    source, destination = inner[sas[0].spi]
+    sent = {"source": source, "destination": destination, "pattern": sas[0].pattern, "kind": 8}
+    packets = [seal(sas[0], echo(**{**sent, **spoiled}), number) for number in (1, 2)]
+    (fault,) = read(tmp_path, [*healthy(sas[1:], inner), *packets], sas, inner).faults(WANTED)
     assert "0 of 2 known payloads in 2 frames" in fault
 
 
