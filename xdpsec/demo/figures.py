@@ -39,9 +39,12 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class Figures:
-    """One gateway. `drops`: (where, reason) -> packets, without what is zero."""
+    """One gateway. `state` as status says it, `restarts` of all its workers; `drops`: (where, reason) -> packets,
+    without what is zero."""
 
     letter: str
+    state: str
+    restarts: int
     mode: str
     workers: tuple[Worker, ...]
     drops: Mapping[tuple[str, str], int]
@@ -61,6 +64,10 @@ class Figures:
             for way, share in worker.shares.items()
             if share < LEAST_SHARE
         ]
+        if self.state != "serving":
+            found.append(f"{name}: it is {self.state}")
+        if self.restarts:
+            found.append(f"{name}: {self.restarts} of its workers died and were replaced")
         if self.handed_over > MOST_HANDED_OVER:
             found.append(
                 f"{name}: {self.handed_over:.1%} of the packets were handed over, more than {MOST_HANDED_OVER:.0%}"
@@ -74,6 +81,8 @@ def read(letter: str, status: Any, drops: Any) -> Figures:
     totals = {way: sum(counts[name] for counts in verdicts.values()) for way, name in DIRECTIONS.items()}
     return Figures(
         letter=letter,
+        state=status["state"],
+        restarts=sum(row["restarts"] for row in status["workers"]),
         mode=", ".join(sorted({f"{port['mode']} XDP, {port['bind']}" for port in status["ports"]})),
         workers=tuple(_worker(row, verdicts[row["index"]], totals) for row in status["workers"]),
         drops={where: count for where, count in _drops(drops) if count},

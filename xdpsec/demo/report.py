@@ -98,6 +98,8 @@ class Summary:
 def _gateway(figures: Figures) -> dict[str, Any]:
     return {
         "gateway": figures.letter,
+        "state": figures.state,
+        "restarts": figures.restarts,
         "mode": figures.mode,
         "handed_over": figures.handed_over,
         "workers": [{**dataclasses.asdict(one), "carried": one.carried} for one in figures.workers],
@@ -120,7 +122,7 @@ def _table(title: str, *columns: str) -> Table:
 
 
 def _throughput(summary: Summary) -> Table:
-    table = _table("Throughput over eight children, Mbit/s of payload", "", "all", "slowest", "fastest", "lost")
+    table = _table("Throughput, Mbit/s of payload", "", "all children", "slowest", "fastest", "lost")
     for one in summary.streams:
         rates = (f"{bits / 1e6:,.1f}" for bits in (one.bits_per_second, one.slowest, one.fastest))
         table.add_row(f"{one.protocol} {_way(one)}", *rates, f"{one.lost:.2%}" if one.protocol == "UDP" else "-")

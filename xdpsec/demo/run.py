@@ -24,9 +24,9 @@ from xdpsec.demo.report import Summary
 from xdpsec.demo.steps import Steps
 from xdpsec.demo.topology import Site, Topology, build
 
-#: Seconds of an iperf3 run. TCP carries what takes about so long at 1.3 Gbit/s, UDP sends well below that.
+#: Seconds of an iperf3 run. TCP carries what takes about so long at 1 Gbit/s, UDP sends well below that.
 SECONDS = 4
-TCP_MEBIBYTES_A_SECOND, UDP_RATE = 20, "25M"
+TCP_MEBIBYTES_A_SECOND, UDP_RATE = 15, "25M"
 #: Exit statuses: red, could not run, interrupted (128 + SIGINT).
 RED, FAILED, INTERRUPTED = 1, 2, 130
 TOOLS = ("ip", "ethtool", "sysctl", "nft", "ping", "iperf3", "tcpdump", "tshark")

@@ -12,12 +12,19 @@ STAGES = ("rx", "parse", "crypto", "finish", "tx")
 QUIET = {"rx_dropped": 0, "rx_invalid_descs": 0, "tx_invalid_descs": 0, "rx_ring_full": 0, "rx_fill_ring_empty": 9}
 
 
-def status(handed_over: int = 0) -> dict[str, Any]:
+def status(handed_over: int = 0, state: str = "serving", restarts: int = 0) -> dict[str, Any]:
     ports = [{"mode": "native", "bind": "copy"}, {"mode": "native", "bind": "copy"}]
     return {
+        "state": state,
         "ports": ports,
         "workers": [
-            {"index": index, "core": index, "handoff_sent": handed_over * index, "cycles": dict.fromkeys(STAGES, 3000)}
+            {
+                "index": index,
+                "core": index,
+                "restarts": restarts * index,
+                "handoff_sent": handed_over * index,
+                "cycles": dict.fromkeys(STAGES, 3000),
+            }
             for index in (0, 1)
         ],
     }
@@ -65,6 +72,13 @@ def test_what_is_wrong_is_said(
 
 def test_at_most_one_percent_may_be_handed_over() -> None:
     assert figures.read("a", status(20), drops((500, 500), (500, 500))).faults() == []
+
+
+def test_a_gateway_that_lost_a_worker_is_wrong() -> None:
+    answers = drops((500, 500), (500, 500))
+    assert figures.read("b", status(state="degraded"), answers).faults() == ["gateway B: it is degraded"]
+    replaced = figures.read("b", status(restarts=1), answers).faults()
+    assert replaced == ["gateway B: 1 of its workers died and were replaced"]
 
 
 def test_nothing_carried_is_wrong_everywhere() -> None:
