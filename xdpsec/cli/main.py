@@ -48,9 +48,6 @@ def main() -> None:
 
 
 def _status(error: Exception) -> int:
-    if isinstance(error, BrokenPipeError):  # whoever read our output had enough
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return FAILURE
     if isinstance(error, XdpsecError):
         complain(str(error))
         return (

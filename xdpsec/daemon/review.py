@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from xdpsec.config import loader
-from xdpsec.config.keys import KeyPair, check_distinct, check_owner, read_keys
+from xdpsec.config.keys import KeyPair, check_owner, read_keys
 from xdpsec.config.lines import key_lines, line_of
 from xdpsec.config.values import Config
 from xdpsec.daemon import durable, preflight
@@ -66,14 +66,13 @@ def _interfaces(config: Config) -> None:
 
 
 def _keys(config: Config) -> dict[str, KeyPair]:
-    """Every key file: owner, mode, lengths; and no key twice in all of them."""
+    """Every key file: owner, mode, lengths. That no key stands in two of them is manual_sas's to see."""
     pairs: dict[str, KeyPair] = {}
     for child in config.children:
         name = child.manual.key_file
         with _opened(name) as descriptor:
             check_owner(os.fstat(descriptor), name)
             pairs[name] = read_keys(descriptor, name, child.manual.suite)
-    check_distinct(pairs)
     return pairs
 
 

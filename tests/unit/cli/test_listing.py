@@ -99,6 +99,7 @@ def test_tables_for_people_say_the_same(xdpsec: Xdpsec, config: Path, tmp_path: 
     assert "cleartext that a policy says must be protected" in drops
     assert "integrity check failed" in drops
     assert "DECRYPTED" not in drops  # no drop
+    assert "DROP_TTL" not in drops  # did not happen
 
 
 def test_what_is_broken_shows(xdpsec: Xdpsec, config: Path, tmp_path: Path) -> None:
