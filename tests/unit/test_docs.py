@@ -1,0 +1,56 @@
+"""What the documents show is so: the reference is current, and every configuration in them is one that we accept."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from xdpsec.config.keys import parse_keys
+from xdpsec.config.loader import parse
+from xdpsec.config.suites import SUITES
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCUMENTS = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
+EXAMPLES = [
+    pytest.param(text, id=f"{document.name}-{number}")
+    for document in DOCUMENTS
+    for number, text in enumerate(re.findall(r"```toml\n(\[gateway\].*?)```", document.read_text(), re.DOTALL))
+]
+
+
+def test_reference_is_current() -> None:
+    done = subprocess.run(
+        [sys.executable, "docs/generate.py", "--check"], cwd=ROOT, capture_output=True, text=True, timeout=60
+    )
+    assert done.returncode == 0, done.stderr
+
+
+def test_documents_show_configurations() -> None:
+    assert len(EXAMPLES) >= 2
+
+
+@pytest.mark.parametrize("text", EXAMPLES)
+def test_example_is_accepted(text: str) -> None:
+    config = parse(text, "example.toml", cores=(0, 1))
+    assert config.children
+
+
+def test_written_keys_are_accepted() -> None:
+    """The line of README.md that makes a key file, run as it stands there."""
+    readme = (ROOT / "README.md").read_text()
+    command = re.search(r"```sh\n(key\(\)[^`]*)```", readme, re.DOTALL)
+    assert command, "README.md shows no way to make keys"
+    made = subprocess.run(["bash", "-c", command[1]], capture_output=True, check=True, timeout=60)
+    assert parse_keys(made.stdout, "lab.keys", SUITES["aes256-sha256"])
+
+
+@pytest.mark.parametrize(
+    "link", sorted({(d, link) for d in DOCUMENTS for link in re.findall(r"\]\(([^)#]+)", d.read_text())})
+)
+def test_link_leads_somewhere(link: tuple[Path, str]) -> None:
+    document, target = link
+    assert "://" in target or (document.parent / target).exists()
