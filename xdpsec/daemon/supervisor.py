@@ -65,6 +65,7 @@ class Supervisor:
         self._jobs = asyncio.TaskGroup()  # what a request raises is a bug of ours: it ends us, loudly
         self._peer: Peer | None = None
         self._ready = False  # all workers served once: from then on a failure is waited out
+        self._whole = False  # all workers of this control served at once
 
     async def run(self) -> int:
         """Exit status: 0 after a stop, 1 when the stop had to be forced, 2 when a person must act."""
@@ -79,12 +80,13 @@ class Supervisor:
         pause = FIRST_PAUSE
         while True:
             self._serving.clear()
+            self._whole = False
             status = await self._control(stop)
             if stop.is_set():
                 return 0 if status == 0 else 1
             if status == ACT and not self._ready:
                 return ACT
-            if len(self._serving) == self._config.gateway.workers:
+            if self._whole:
                 pause = FIRST_PAUSE
             events.error("control ended", status=status, again_in_s=pause)
             with contextlib.suppress(TimeoutError):
@@ -162,7 +164,8 @@ class Supervisor:
             raise LocalError(f"worker {worker} does not run")
         self._holdings.serve(worker)
         self._serving.add(worker)
-        if not self._ready and len(self._serving) == self._config.gateway.workers:
+        self._whole |= len(self._serving) == self._config.gateway.workers
+        if self._whole and not self._ready:
             self._ready = True
             events.info("ready", workers=len(self._serving))
             notify("READY=1")
@@ -170,6 +173,7 @@ class Supervisor:
     def _worker_ended(self, worker: int, child: Child, status: int) -> None:
         """Frames for it are counted drops before anybody hears of its death."""
         self._holdings.clear(worker)
+        self._serving.discard(worker)
         if self._workers.get(worker) is not child:
             return  # we ended it ourselves
         del self._workers[worker]
@@ -180,7 +184,6 @@ class Supervisor:
     async def _end_worker(self, worker: int) -> None:
         child = self._workers.pop(worker, None)
         if child:
-            self._holdings.clear(worker)
             child.kill()
             await asyncio.shield(child.exited)
 

@@ -20,6 +20,8 @@ from xdpsec.workers.native import check, lib
 
 def main(start: ControlStart) -> int:
     check(lib.xs_guard_parent(start.parent), "the supervisor is gone")
+    if not os.read(start.config_fd, 1):
+        return 4  # every control reads the configuration from its beginning
     above = Wire.from_descriptor(start.channel_fd)
     listener = socket.socket(fileno=start.operator_fd)
     poll = select.poll()

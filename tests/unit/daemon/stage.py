@@ -125,13 +125,17 @@ class Supervisor:
         quoted = f'event="{event}"' if " " in event else f"event={event}"
         return dict(part.split("=", 1) for part in self.wait_line(quoted).split() if "=" in part)
 
+    def so_far(self) -> list[str]:
+        """Every line that has arrived; the next `wait_line` begins after them."""
+        while not self._queue.empty():
+            self.lines.append(self._queue.get() or "")
+        return self.lines
+
     def end(self) -> tuple[int, str]:
         """Its status, and all that it said, once it is over."""
         status = self.process.wait(SECONDS)
         self._reader.join(SECONDS)
-        while not self._queue.empty():
-            self.lines.append(self._queue.get() or "")
-        return status, "\n".join(line for line in self.lines if line)
+        return status, "\n".join(line for line in self.so_far() if line)
 
     # --- the test as control -------------------------------------------------------------------------------------
 

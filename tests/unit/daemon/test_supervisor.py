@@ -242,6 +242,35 @@ def test_a_dead_control_takes_the_workers_with_it_and_is_started_anew(tmp_path: 
             wire.close()
 
 
+def test_the_pause_before_a_new_control_is_short_again_after_one_that_served(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path, workers=1)) as gateway:
+        pauses = []
+        for served in (False, False, True, True, False):
+            if served:
+                for wire, _ in serve(gateway, workers=1):
+                    wire.close()
+            else:
+                gateway.wait_event("control started")
+                gateway.meet()
+            gateway.control_exits(1)
+            pauses.append(float(gateway.wait_event("control ended")["again_in_s"]))
+        assert pauses == [0.05, 0.1, 0.05, 0.05, 0.1]
+
+
+def test_a_worker_that_served_and_died_does_not_count_as_ready(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        one, pid = serve(gateway, workers=1)[0]
+        os.kill(pid, signal.SIGKILL)
+        assert gateway.hear().message == WorkerDied(0, -signal.SIGKILL)
+        other, _ = start_worker(gateway, 1)
+        gateway.do(AttachPort(0))
+        assert not any("event=ready" in line for line in gateway.so_far())
+        again, _ = start_worker(gateway, 0)
+        gateway.wait_event("ready")
+        for wire in (one, other, again):
+            wire.close()
+
+
 def test_when_the_supervisor_is_killed_all_is_gone_and_the_next_one_serves(tmp_path: Path) -> None:
     config = write_config(tmp_path)
     with Supervisor(config) as gateway:

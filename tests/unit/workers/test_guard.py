@@ -46,6 +46,7 @@ def said(code: str, **more: object) -> str:
 
 def test_a_dropped_process_has_no_capability_group_or_way_back() -> None:
     rows = said(f"""
+os.setgroups([4, 27])
 check(lib.xs_guard_drop({UID}, {GID}), "drop")
 found = status()
 for name in {CAPABILITIES}: print(int(found[name], 16))
