@@ -95,6 +95,12 @@ def test_data_is_on_disk_before_the_name_and_the_name_before_the_return(
     assert said == ["file", "rename", "directory"]
 
 
+def pipe_at(path: Path) -> None:
+    """Who opens it for reading waits for a writer, unless told not to."""
+    path.unlink()
+    os.mkfifo(path, 0o600)
+
+
 @pytest.mark.parametrize(
     ("spoil", "said"),
     [
@@ -105,7 +111,7 @@ def test_data_is_on_disk_before_the_name_and_the_name_before_the_return(
         (lambda path: os.chown(path, 12345, 0), r"belongs to uid 12345, not to 0; run chown 0 .*/sequence"),
         (lambda path: (path.rename(path.with_name("x")), path.symlink_to("x")), "cannot be opened"),
         (lambda path: (path.unlink(), path.mkdir()), "is not a regular file"),
-        (lambda path: (path.unlink(), os.mkfifo(path, 0o600)), "is not a regular file"),
+        (pipe_at, "is not a regular file"),
     ],
 )
 def test_a_state_file_that_cannot_be_trusted_is_refused_in_one_sentence(
