@@ -73,9 +73,7 @@ enum xs_direction { XS_INBOUND = 0, XS_OUTBOUND = 1 };
     X(DROP_NO_NEIGHBOUR, "link-layer address of the next hop is not known")                                            \
     X(DROP_TX_FULL, "transmit ring full")                                                                              \
     X(DROP_HANDOFF_FULL, "handoff ring to the owning worker full")                                                     \
-    X(DROP_NO_MEMORY, "no free frame")                                                                                 \
-    X(DROP_UNSUPPORTED, "protocol that this version does not carry")                                                   \
-    X(DROP_EXPIRED, "SA past its hard limit")
+    X(DROP_UNSUPPORTED, "protocol that this version does not carry")
 
 #define XS_AS_DOOR(name, help) XS_DOOR_##name,
 #define XS_AS_VERDICT(name, help) XS_V_##name,

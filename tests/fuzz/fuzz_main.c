@@ -24,7 +24,8 @@ static struct shot shots[VOLLEY_MAX];
 static bool is_unauthenticated(uint32_t verdict)
 {
     return verdict == XS_V_DROP_MALFORMED || verdict == XS_V_DROP_NO_SA || verdict == XS_V_DROP_REPLAY ||
-           verdict == XS_V_DROP_ICV || verdict == XS_V_DROP_ENCAP || verdict == XS_V_DROP_TAG;
+           verdict == XS_V_DROP_ICV || verdict == XS_V_DROP_UNSUPPORTED || verdict == XS_V_DROP_ENCAP ||
+           verdict == XS_V_DROP_TAG;
 }
 
 /* Where a packet may go once the inner checks have let it pass. */
