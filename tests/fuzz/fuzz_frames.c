@@ -64,7 +64,7 @@ static uint32_t make_packet(struct dice *d, uint8_t *packet, const char *src, co
 {
     static const uint8_t protocols[] = {17, 17, 6, 1, 132, 47};
     static const uint16_t frags[] = {0, 0, 0, 0, 0x4000, 0x4000, 0x2000, 0x0010, 0x2010};
-    struct lab_ip ip = {.src = src, .dst = dst, .sport = sport, .dport = 2000};
+    struct lab_ip ip = {.src = src, .dst = dst, .sport = sport, .dport = (uint16_t)(2000 + (dice_below(d, 4) == 0))};
     ip.protocol = protocols[dice_below(d, sizeof protocols)];
     ip.frag = frags[dice_below(d, 9)];
     ip.tos = (uint8_t)dice_roll(d);

@@ -38,6 +38,7 @@ static void install_inbound(struct fuzz *f, uint32_t i, bool cbc, bool esn, uint
     sa->conf.selector_count = 1;
     if (i == 1) {
         sa->selectors[0] = selector("10.3.0.0", 16, 17, 1000);
+        sa->selectors[0].local_port_hi = 2000;
         sa->selectors[1] = selector("10.3.0.0", 16, 6, 0);
         sa->conf.selector_count = 2;
     }

@@ -165,11 +165,6 @@ int main(int argc, char **argv)
 {
     uint64_t frames = 1000000;
     fuzz.seed = 1;
-    if (argc == 2 && !strcmp(argv[1], "--verdicts")) {
-        for (uint32_t i = 0; i < sizeof BY_BYTES; i++)
-            puts(xs_verdict_name(BY_BYTES[i]));
-        return 0;
-    }
     for (int i = 1; i + 1 < argc; i += 2) {
         CHECK(!strcmp(argv[i], "--seed") || !strcmp(argv[i], "--frames"));
         *(strcmp(argv[i], "--seed") ? &frames : &fuzz.seed) = strtoull(argv[i + 1], NULL, 10);
