@@ -1,12 +1,20 @@
-"""Rows for people: a line as each is measured, a table at the end."""
+"""Rows for people: a line as each is measured, a table at the end, and the figures in docs/performance.md."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import os
+import platform
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 
+import veth
 from rich.console import Console
 from rich.table import Table
 from values import Row
+
+HEADS = ("name", "size", "workers", "ours", "theirs", "ratio", "overhead", "loss")
+STAGES = ("rx", "parse", "crypto", "finish", "tx")
+BEGIN, END = "<!-- figures: tests/bench/run.py --docs -->", "<!-- end of figures -->"
 
 
 def progress(console: Console, row: Row) -> None:
@@ -14,13 +22,62 @@ def progress(console: Console, row: Row) -> None:
     console.print(f"{what}: {row.ours_ns:.1f} ns against {row.theirs_ns:.1f} ns, lost {row.loss}")
 
 
-def table(console: Console, rows: Sequence[Row]) -> None:
+def _cells(row: Row) -> tuple[str, ...]:
+    numbers = (f"{row.ours_ns:.1f}", f"{row.theirs_ns:.1f}", f"{row.ratio:.3f}", f"{row.overhead_ns:.1f}")
+    return (row.name, str(row.size), str(row.workers), *numbers, str(row.loss))
+
+
+def _sentence(run: veth.Steady) -> str:
+    return (
+        f"At 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} "
+        f"worker{'s' if run.workers > 1 else ''}) for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped."
+    )
+
+
+def table(console: Console, rows: Sequence[Row], steady: Sequence[veth.Steady]) -> None:
     out = Table(title="ns a packet, medians of one run")
-    for name in ("name", "size", "workers", "ours", "theirs", "ratio", "overhead", "loss"):
+    for name in HEADS:
         out.add_column(name, justify="left" if name == "name" else "right")
     for row in rows:
-        out.add_row(
-            row.name, str(row.size), str(row.workers), f"{row.ours_ns:.1f}", f"{row.theirs_ns:.1f}",
-            f"{row.ratio:.3f}", f"{row.overhead_ns:.1f}", str(row.loss),
-        )  # fmt: skip
+        out.add_row(*_cells(row))
     console.print(out)
+    for run in steady:
+        console.print(_sentence(run))
+
+
+def machine() -> str:
+    """One sentence: processor, cores, kernel."""
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    model = next((line.split(":")[1].strip() for line in lines if line.startswith("model name")), platform.machine())
+    return f"{model}, {len(os.sched_getaffinity(0))} cores, Linux {platform.release()}"
+
+
+def _markdown(heads: Iterable[str], rows: Iterable[Iterable[str]]) -> list[str]:
+    heads = list(heads)
+    body = [heads, ["---"] + ["---:"] * (len(heads) - 1), *map(list, rows)]
+    return ["| " + " | ".join(line) + " |" for line in body]
+
+
+def _stages(row: Row) -> list[str]:
+    cycles = row.more.get("cycles")
+    found = cycles if isinstance(cycles, dict) else {}
+    return [row.name, str(row.size), str(row.workers), *(f"{found[stage]:.0f}" for stage in STAGES if stage in found)]
+
+
+def write_docs(path: Path, rows: Sequence[Row], steady: Sequence[veth.Steady]) -> None:
+    """Replace what stands between the two marks; the reading around them is a person's."""
+    text = path.read_text()
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    figures = [
+        f"Machine: {machine()}.",
+        "",
+        *_markdown(HEADS, map(_cells, rows)),
+        "",
+        *(_sentence(run) for run in steady),
+        "",
+        "Cycles (of the time-stamp counter) a packet, by the worker's own count:",
+        "",
+        *_markdown(("name", "size", "workers", *STAGES), (_stages(row) for row in rows if row.name != "veth-testpmd")),
+    ]
+    path.write_text(before + BEGIN + "\n" + "\n".join(figures) + "\n" + END + after)

@@ -1,6 +1,6 @@
 """`make bench`: build the programs, measure memory and veth, print a table, write build/bench.json.
 
-run.py [--long] [--only memory|veth] [--packets N]. Root is needed for veth. What is timed lives here, never in a test.
+run.py [--long] [--docs] [--only memory|veth] [--packets N] [--turns N]. What is timed lives here, never in a test.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 
 import memory
 import report
+import veth
 from rich.console import Console
 from values import Row
 
@@ -22,6 +23,8 @@ BUILD = ROOT / "build" / "bench"
 RESULT = ROOT / "build" / "bench.json"
 #: A clean build of the core takes under half a minute on two cores.
 BUILD_SECONDS = 300.0
+#: The run at 80 % of the output reached: the target's length, and one that fits a coffee.
+LONG_SECONDS, SHORT_SECONDS = 60.0, 10.0
 
 
 def build() -> Path:
@@ -40,24 +43,39 @@ def build() -> Path:
 
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="measure the data plane")
-    parser.add_argument("--long", action="store_true", help="the 80 %% run takes 60 s")
+    parser.add_argument("--long", action="store_true", help=f"the run at 80 %% takes {LONG_SECONDS:.0f} s")
     parser.add_argument("--only", choices=("memory", "veth"), help="one half alone")
     parser.add_argument("--packets", type=int, default=memory.PACKETS, help="through each memory row")
+    parser.add_argument("--turns", type=int, default=veth.ALTERNATIONS, help="alternations of each veth row")
+    parser.add_argument("--docs", action="store_true", help="write the figures into docs/performance.md")
     return parser.parse_args()
 
 
 def main() -> int:
     asked = arguments()
+    if asked.only != "memory" and os.geteuid() != 0:
+        raise SystemExit("bench: the veth half makes network namespaces; run it as root, or with --only memory")
     console = Console(stderr=True, highlight=False)
     programs = build()
+    cores = min(len(os.sched_getaffinity(0)), 2)
     rows: list[Row] = []
+    steady: list[veth.Steady] = []
+
+    def told(row: Row) -> None:
+        report.progress(console, row)
+
     if asked.only != "veth":
-        cores = len(os.sched_getaffinity(0))
-        rows += memory.measure(
-            programs / "bench-memory", cores, asked.packets, lambda row: report.progress(console, row)
-        )
+        rows += memory.measure(programs / "bench-memory", cores, asked.packets, told)
+    if asked.only != "memory":
+        seconds = LONG_SECONDS if asked.long else SHORT_SECONDS
+        for workers in range(1, cores + 1):
+            found, last = veth.measure(programs, workers, seconds, told, asked.turns)
+            rows += found
+            steady += [last] if last else []
     RESULT.write_text(json.dumps([row.record() for row in rows], indent=1) + "\n")
-    report.table(Console(highlight=False), rows)
+    report.table(Console(highlight=False), rows, steady)
+    if asked.docs:
+        report.write_docs(ROOT / "docs" / "performance.md", rows, steady)
     return 0
 
 

@@ -19,7 +19,21 @@ struct xs_frame {
     uint16_t aux;  /* free for the pass at work */
 };
 
-/* INNER: came out of a tunnel, so its Ethernet header is ours and names nobody to answer. */
-enum xs_frame_flag { XS_FRAME_HANDED = 1, XS_FRAME_TAGGED = 2, XS_FRAME_INNER = 4 };
+/* Field by field: a copy in wider steps than the fields were written in waits for its own stores to reach the cache. */
+static inline void xs_frame_put(struct xs_frame *to, const struct xs_frame *f)
+{
+    to->data = f->data;
+    to->len = f->len;
+    to->chunk = f->chunk;
+    to->port = f->port;
+    to->queue = f->queue;
+    to->l2_len = f->l2_len;
+    to->flags = f->flags;
+    to->vlan = f->vlan;
+}
+
+/* INNER: came out of a tunnel, so its Ethernet header is ours and names nobody to answer. COLD: its bytes lie where
+ * another core or a device has put them, not in our cache. */
+enum xs_frame_flag { XS_FRAME_HANDED = 1, XS_FRAME_TAGGED = 2, XS_FRAME_INNER = 4, XS_FRAME_COLD = 8 };
 
 #endif

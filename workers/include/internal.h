@@ -86,8 +86,16 @@ static inline void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32
         xs_emit_slowly(w, f, verdict);
         return;
     }
-    port->out[port->out_count] = *f;
+    xs_frame_put(&port->out[port->out_count], f);
     port->out_verdict[port->out_count++] = (uint8_t)verdict;
+}
+
+/* What arrived lies in the cache of the core that received it. A line that we are going to write is fetched as our own:
+ * read first and written later, it would cross between the cores twice. */
+enum { XS_LINE = 64 };
+static inline void xs_fetch_own(const void *at)
+{
+    __asm__ volatile("prefetchw %0" : : "m"(*(const uint8_t *)at));
 }
 
 static inline uint8_t *xs_chunk_base(const struct xs_worker *w, uint32_t chunk)

@@ -195,9 +195,9 @@ static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queu
             .chunk = chunk,
             .port = port->conf.index,
             .queue = q->queue,
+            .flags = XS_FRAME_COLD,
         };
         w->loop->owners[chunk] = w->loop->me;
-        __builtin_prefetch(frames[i].data);
     }
     if (count)
         xsk_ring_cons__release(&q->rx, count);

@@ -1,0 +1,148 @@
+"""The gateway, the bare forwarder and testpmd over veth, in turns: each in its own namespace, fed by live frames.
+
+Figures are 1 s / output rate under overload, medians of the alternations. The accounts of the gateway and of the
+forwarder must close afterwards, and the gateway runs at 80 % of what it reached.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from values import SIZES, Row
+
+from xdpsec.demo.lab import Lab
+
+ALTERNATIONS = 11
+TURN_MS = 400
+#: The share of its own best output that the gateway must carry without loss.
+STEADY_SHARE = 0.8
+STEADY_SIZE = 1408
+STATION = Path(__file__).parent / "station.py"
+KINDS = ("gateway", "forward", "testpmd")
+
+
+class Station:
+    """Our end of station.py."""
+
+    def __init__(self, lab: Lab, kind: str, workers: int, programs: Path) -> None:
+        namespace = lab.namespace(f"{kind}{workers}")
+        for name in ("in", "out"):
+            lab.cable((namespace, f"{name}0"), (namespace, f"{name}1"), workers)
+            for end in "01":
+                lab.ip(namespace, "link", "set", f"{name}{end}", "arp", "off")
+        argv = [sys.executable, str(STATION), kind, str(workers), str(programs), str(lab.directory)]
+        self._process = lab.start(
+            namespace, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, text=True
+        )
+        self._read()
+
+    def ask(self, **what: Any) -> dict[str, Any]:
+        self._process.stdin.write(json.dumps(what) + "\n")  # type: ignore[union-attr]
+        self._process.stdin.flush()  # type: ignore[union-attr]
+        return self._read()
+
+    def _read(self) -> dict[str, Any]:
+        line = self._process.stdout.readline()  # type: ignore[union-attr]
+        if not line:
+            raise SystemExit("bench: a station ended early; its last words are above")
+        return dict(json.loads(line))
+
+    def blast(self, size: int, ms: int = TURN_MS, rate: int = 0) -> dict[str, Any]:
+        return self.ask(do="blast", size=size, ms=ms, rate=rate)
+
+
+def unaccounted(counts: dict[str, Any]) -> int:
+    """Frames in, less frames out, less counted drops: 0 when the account closes. In: the door's verdicts; out:
+    completions; drops: what the door, the sockets and the workers counted."""
+    door = counts["door"]
+    passed = sum(frames for verdict, frames in door.items() if verdict.startswith("PASS_"))
+    dropped = sum(frames for verdict, frames in door.items() if verdict.startswith("DROP_"))
+    drops = passed + dropped + sum(counts["refused"].values()) + sum(counts["worker_drops"].values())
+    return int(sum(door.values()) - counts["completed"] - drops)
+
+
+@dataclass(frozen=True, slots=True)
+class Steady:
+    """The run at 80 % of the output reached at `size` bytes: frames offered, come out, and dropped anywhere."""
+
+    size: int
+    workers: int
+    seconds: float
+    rate: int
+    offered: int
+    out: int
+
+    @property
+    def dropped(self) -> int:
+        return self.offered - self.out
+
+
+@contextlib.contextmanager
+def stations(workers: int, programs: Path) -> Iterator[dict[str, Station]]:
+    kinds = KINDS if shutil.which("dpdk-testpmd") else KINDS[:2]
+    with Lab() as lab:
+        yield {kind: Station(lab, kind, workers, programs) for kind in kinds}
+
+
+def measure(
+    programs: Path, workers: int, steady_seconds: float, told: Callable[[Row], None], turns: int = ALTERNATIONS
+) -> tuple[list[Row], Steady | None]:
+    """Rows veth-forward and, where DPDK is, veth-testpmd for each size; then the steady run, where a core is left for
+    the generator, which keeps pace by spinning."""
+    rows: list[Row] = []
+    with stations(workers, programs) as found:
+        for size in SIZES:
+            before = found["gateway"].ask(do="count")
+            rates = alternate(found, size, turns)
+            accounts = {kind: found[kind].ask(do="count") for kind in ("gateway", "forward")}
+            for row in _rows(size, workers, rates, accounts, before):
+                rows.append(row)
+                told(row)
+        steady = None
+        if workers < len(os.sched_getaffinity(0)):
+            best = next(1e9 / row.ours_ns for row in rows if row.size == STEADY_SIZE)
+            steady = run_steady(found["gateway"], workers, int(best * STEADY_SHARE), steady_seconds)
+    return rows, steady
+
+
+def alternate(found: dict[str, Station], size: int, turns: int) -> dict[str, list[float]]:
+    """ns a packet, one list per contender."""
+    taken: dict[str, list[float]] = {kind: [] for kind in found}
+    for turn in range(turns + 1):
+        for kind, station in found.items():
+            rate = station.blast(size)["rate"]
+            if turn:  # the first turn warms up
+                taken[kind].append(1e9 / rate if rate else float("inf"))
+    return taken
+
+
+def _rows(
+    size: int, workers: int, rates: dict[str, list[float]], accounts: dict[str, dict[str, Any]], before: dict[str, Any]
+) -> list[Row]:
+    ours = statistics.median(rates["gateway"])
+    loss = unaccounted(accounts["gateway"])
+    after = accounts["gateway"]
+    packets = max(after["completed"] - before["completed"], 1)
+    cycles = {stage: (after["cycles"][stage] - before["cycles"][stage]) / packets for stage in after["cycles"]}
+    more = {"cycles": cycles, "handoff": after["handoff"], "forward_unaccounted": unaccounted(accounts["forward"])}
+    names = {"forward": "veth-forward", "testpmd": "veth-testpmd"}
+    return [
+        Row(names[kind], size, workers, ours, statistics.median(taken), loss, more)
+        for kind, taken in rates.items()
+        if kind in names
+    ]
+
+
+def run_steady(station: Station, workers: int, rate: int, seconds: float) -> Steady:
+    run = station.blast(STEADY_SIZE, int(seconds * 1000), rate)
+    return Steady(STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"])
