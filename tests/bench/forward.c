@@ -1,7 +1,7 @@
 /* The bare AF_XDP forwarder that the gateway is measured against: same sockets, rings, door and batch; it copies
- * nothing and writes two addresses a frame. One process per worker.
- *
- *   bench-forward CORE WORKER WORKERS UMEM_FD CHUNKS BOARD_FD IN OUT DESTINATION_MAC
+ * nothing and writes two addresses a frame. One process per worker. */
+
+/* bench-forward CORE WORKER WORKERS UMEM_FD CHUNKS BOARD_FD IN OUT DESTINATION_MAC
  *
  * IN: own:first descriptors of every queue of the port where frames arrive, by commas. OUT: the same of the one queue
  * that this worker sends on; its completions are this worker's alone. BOARD_FD: shared memory, a struct board. */

@@ -1,6 +1,7 @@
 /* Offers UDP over IPv4 to a veth's other end by live frames (BPF_PROG_TEST_RUN, kernel 5.18), at full speed or paced.
- *
- *   bench-generate OBJECT INTERFACE DESTINATION_MAC SIZE CORES FRAMES MILLISECONDS RATE
+ */
+
+/* bench-generate OBJECT INTERFACE DESTINATION_MAC SIZE CORES FRAMES MILLISECONDS RATE
  *
  * SIZE: bytes of the IP packet. CORES: a comma-separated list, one sending process pinned to each. It stops after
  * FRAMES or MILLISECONDS, whichever is first, each per core. RATE: frames a second per core, 0 = as fast as it goes.

@@ -41,13 +41,11 @@ class Station:
             for end in "01":
                 lab.ip(namespace, "link", "set", f"{name}{end}", "arp", "off")
         argv = [sys.executable, str(STATION), kind, str(workers), str(programs), str(lab.directory)]
-        self._process = lab.start(
-            namespace, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None, text=True
-        )
+        self._process = lab.start(namespace, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         self._read()
 
     def ask(self, **what: Any) -> dict[str, Any]:
-        self._process.stdin.write(json.dumps(what) + "\n")  # type: ignore[union-attr]
+        self._process.stdin.write(json.dumps(what).encode() + b"\n")  # type: ignore[union-attr]
         self._process.stdin.flush()  # type: ignore[union-attr]
         return self._read()
 

@@ -2,13 +2,12 @@
  * sec. 4.2). Three passes per burst; what one packet of a burst changes is checked again for the next. */
 #include <netinet/in.h>
 
-#include "inet.h"
+#include "inner.h"
 #include "replay.h"
 #include "tally.h"
 
 enum {
     ESP_HEADER = 8,
-    TRAILER = 2,
     NEXT_IPV4 = 4,
     NEXT_IPV6 = 41,
     NEXT_DUMMY = 59,
@@ -130,75 +129,21 @@ static uint32_t prepare(struct xs_worker *w, struct lane *lane, struct xs_op *op
     return verdict == XS_V_DROP_NO_GRANT ? XS_V_COUNT : verdict; /* only a packet that opens may ask for a grant */
 }
 
-/* The default padding is 1, 2, 3, ... and is verified (RFC 4303 sec. 2.4). Up to eight bytes, as any packet but one
- * that hides its length has, are compared as one word. */
-static bool padding_fits(const uint8_t *end, uint32_t pad, uint32_t text_len)
-{
-    const uint8_t *padding = end - TRAILER - pad;
-    if (pad <= 8 && text_len >= 8 + TRAILER) {
-        uint64_t word;
-        memcpy(&word, end - TRAILER - 8, sizeof word);
-        return pad == 0 || be64toh(word) << (64 - 8 * pad) == 0x0102030405060708ULL >> (64 - 8 * pad) << (64 - 8 * pad);
-    }
-    for (uint32_t i = 0; i < pad; i++)
-        if (padding[i] != (uint8_t)(i + 1))
-            return false;
-    return true;
-}
-
 static uint32_t strip_trailer(struct lane *lane, const struct xs_op *op)
 {
     const uint8_t *end = op->text + op->text_len;
     uint32_t pad = end[-2];
-    if (pad + TRAILER > op->text_len)
+    if (pad + XS_ESP_TRAILER > op->text_len)
         return XS_V_DROP_TRAILER;
-    if (!padding_fits(end, pad, op->text_len))
+    if (!xs_padding_fits(end, pad, op->text_len))
         return XS_V_DROP_TRAILER;
     lane->f.data = op->text;
-    lane->f.len = op->text_len - TRAILER - pad;
+    lane->f.len = op->text_len - XS_ESP_TRAILER - pad;
     if (end[-1] == NEXT_IPV4)
         return XS_V_COUNT;
     if (end[-1] == NEXT_DUMMY)
         return XS_V_DUMMY;
     return end[-1] == NEXT_IPV6 ? XS_V_DROP_UNSUPPORTED : XS_V_DROP_TRAILER;
-}
-
-static bool selector_check(const struct xs_sa *sa, const struct xs_flow *flow, bool *needs_ports)
-{
-#ifdef XS_MUTANT_SELECTOR
-    (void)sa, (void)flow, (void)needs_ports;
-    return true;
-#else
-    for (uint32_t i = 0; i < sa->match_count; i++) {
-        const struct xs_match *m = &sa->match[i];
-        if (flow->fragment && m->ports) {
-            *needs_ports |= xs_match_packet(m, flow->src, flow->dst, flow->protocol, m->src_lo, m->dst_lo);
-            continue;
-        }
-        if (xs_match_packet(m, flow->src, flow->dst, flow->protocol, flow->src_port, flow->dst_port))
-            return true;
-    }
-    return false;
-#endif
-}
-
-/* RFC 6040 sec. 4.2, figure 4. False: drop. */
-static bool merge_ecn(uint8_t *ip, uint8_t outer_tos)
-{
-    uint8_t inner = ip[1] & 3, outer = outer_tos & 3, merged = inner;
-    if (outer == 3) {
-        if (inner == 0)
-            return false;
-        merged = 3;
-    } else if (outer == 1 && inner == 2) {
-        merged = 1;
-    }
-    if (merged != inner) {
-        uint16_t before = xs_get16(ip);
-        ip[1] = (uint8_t)((ip[1] & 0xfc) | merged);
-        xs_checksum_patch(ip + 10, before, xs_get16(ip));
-    }
-    return true;
 }
 
 /* Into the outbound path as if it came from inside: to another tunnel, or an ICMP error back through this one. */
@@ -287,9 +232,9 @@ static uint32_t inner_check(struct lane *lane, const struct xs_op *op, uint32_t 
         return XS_V_DROP_INNER;
     const struct xs_flow flow = xs_flow_from(lane->f.data, *ihl, lane->f.len);
     bool needs_ports = false;
-    if (!selector_check(lane->sa, &flow, &needs_ports))
+    if (!xs_selector_check(lane->sa, &flow, &needs_ports))
         return needs_ports ? XS_V_DROP_FRAGMENT : XS_V_DROP_SELECTOR;
-    return merge_ecn(lane->f.data, lane->outer_tos) ? XS_V_COUNT : XS_V_DROP_ECN;
+    return xs_merge_ecn(lane->f.data, lane->outer_tos) ? XS_V_COUNT : XS_V_DROP_ECN;
 }
 
 /* Pass 3 for one packet: check again (its neighbour in the burst may bear the same number), open, mark, inner check. */
@@ -371,7 +316,7 @@ void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
         if (i + XS_AHEAD < n) { /* long packets have pushed each other out of the nearest cache */
             const struct xs_op *ahead = &ops[i + XS_AHEAD];
             __builtin_prefetch(ahead->text);
-            __builtin_prefetch(ahead->text + ahead->text_len - TRAILER);
+            __builtin_prefetch(ahead->text + ahead->text_len - XS_ESP_TRAILER);
         }
         finish(w, &lanes[i], &ops[i], &tally);
     }
