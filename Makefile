@@ -25,7 +25,7 @@ mutants: ## break one check at a time; a test named beforehand must fail
 interop: ## a Linux kernel as peer
 	@deploy/setup test && .venv/bin/python tests/run interop
 docs:    ## write what is generated in docs/
-	@.venv/bin/python docs/generate.py
+	@.venv/bin/python docs/generate.py && .venv/bin/python docs/generate_seen.py
 container: ## the steps of deploy/container in a Debian root; takes minutes
 	@$(ROOT) tests/container
 pins:    ## renew requirements.txt from requirements.in
