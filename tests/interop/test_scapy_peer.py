@@ -8,19 +8,21 @@ import pytest
 import scapy
 from scapy.layers.inet import ICMP, IP
 
-from interop.cases import A, B, Case, table
+from interop.cases import EDGE, A, B, Case, table
 from interop.results import Results
 from interop.scapy_peer import ECHO_REPLY, ECHO_REQUEST, ScapyPeer, echo
 from interop.station import Station, station
 
 CASES = table()
+#: Without ESN the numbers end with 2^32 - 1 (RFC 4303 sec. 3.3.3).
+ENDING = Case(len(CASES) + 1, "AES-CBC-256, 32-bit numbers, stops before 2^32", "aes256-sha256", esn=False, first=EDGE)
 #: With the six numbers before 2^32, some are on either side of it.
 PINGS = 12
 
 
 @pytest.fixture(scope="module")
 def linked() -> Iterator[tuple[Station, ScapyPeer]]:
-    with station(CASES) as ours:
+    with station([*CASES, ENDING]) as ours:
         peer = ScapyPeer(ours)
         try:
             yield ours, peer
@@ -63,3 +65,22 @@ def _answer_a_ping(ours: Station, peer: ScapyPeer, case: Case) -> None:
     del reply[ICMP].chksum
     peer.send(peer.seal(case, reply))
     assert asking.wait(10) == 0, "ping did not get the answer that scapy sealed"
+
+
+def test_an_sa_stops_before_its_numbers_wrap(linked: tuple[Station, ScapyPeer], results: Results) -> None:
+    """The last number is used, the next packet is a counted drop and not sent, and the SA says why."""
+    ours, peer = linked
+    with results.row("scapy", scapy.VERSION, "gateway", ENDING.name) as row:
+        left = (1 << 32) - EDGE
+        for n in range(left):
+            peer.send(peer.seal(ENDING, echo(ENDING, n)))
+            _check_reply(peer.next_from(ENDING, EDGE + n), echo(ENDING, n))
+        words = ["ping", "-n", "-c2", "-i0.1", "-W1", "-I", A.address(ENDING), B.address(ENDING)]
+        said = ours.lab.inside(ours.host, *words, check=False)
+        assert " 0 received" in said
+        spi = ENDING.spi(B).to_bytes(4, "big")
+        assert len([frame for frame in peer.tap.frames() if frame.esp[:4] == spi]) == left
+        out = ours.numbers(ENDING)["out"]
+        assert out["drops"] == {"DROP_SEQ_EXHAUSTED": 2}
+        assert out["error"]
+        row.detail = out["error"]

@@ -84,10 +84,10 @@ def test_both_gateways_reboot(tapped: tuple[Pair, Tap]) -> None:
     unique(tap)
 
 
-def test_reboot_after_reboot(tapped: tuple[Pair, Tap]) -> None:
+def test_reboot_after_reboot(tapped: tuple[Pair, Tap], rounds: int) -> None:
     """Several in a row without a packet between them: a block is left behind each time, none is used again."""
     made, tap = tapped
-    for _ in range(3):
+    for _ in range(1 + rounds):
         for gateway in made.gateways:
             gateway.kill()
             gateway.reboot()
