@@ -152,7 +152,7 @@ def report(wire: Wire, worker: native.Worker) -> None:
 
 def _word(event: native.Event) -> words.Message:
     if event.kind == lib.XS_EVENT_GRANT_WANTED:
-        return words.GrantWanted(event.slot)
+        return words.GrantWanted(event.slot, event.number)
     if event.kind == lib.XS_EVENT_RESOLVE:
         return words.ResolveWanted(event.port, event.addr)
     if event.kind == lib.XS_EVENT_ACQUIRE:

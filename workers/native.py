@@ -121,6 +121,7 @@ class Event(NamedTuple):
     slot: int
     child: int
     port: int
+    number: int
     addr: str
 
 
@@ -214,4 +215,4 @@ class Worker:
         event = ffi.new("struct xs_event *")
         if not lib.xs_worker_event(self._handle, event):
             return None
-        return Event(event.kind, event.slot, event.child, event.port, address_text(event.addr))
+        return Event(event.kind, event.slot, event.child, event.port, event.number, address_text(event.addr))

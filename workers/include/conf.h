@@ -117,6 +117,7 @@ struct xs_event {
     uint32_t slot;       /* GRANT_WANTED, EXHAUSTED */
     uint32_t child;      /* ACQUIRE, GRANT_WANTED, EXHAUSTED */
     uint32_t port;       /* RESOLVE */
+    uint64_t number;     /* GRANT_WANTED: of the packet that reached half the block, or is beyond it */
     struct xs_addr addr; /* RESOLVE */
 };
 

@@ -61,9 +61,9 @@ struct xs_sad {
 
 struct xs_sad *xs_sad_new(uint32_t slots);
 void xs_sad_free(struct xs_sad *sad);
-void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa);      /* raises GRANT_WANTED once per grant */
-void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa); /* raises EXHAUSTED once */
-void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa);    /* outbound: looks up the peer's hop again */
+void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint64_t number); /* raises GRANT_WANTED once per grant */
+void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa);             /* raises EXHAUSTED once */
+void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa);                /* outbound: looks up the peer's hop again */
 void xs_match_from(struct xs_match *m, const struct xs_selector *s, bool inbound);
 
 static inline uint32_t xs_sad_hash(const struct xs_sad *sad, uint32_t spi)

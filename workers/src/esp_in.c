@@ -217,7 +217,7 @@ static uint32_t opened(struct xs_worker *w, struct lane *lane, const struct xs_o
         return XS_V_DROP_ICV;
 #endif
     if (lane->seq >= lane->sa->ask_at)
-        xs_sa_ask(w, lane->sa);
+        xs_sa_ask(w, lane->sa, lane->seq);
     return replay;
 }
 

@@ -96,7 +96,7 @@ static inline uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64
         return XS_V_DROP_SEQ_EXHAUSTED;
     }
     if (next >= sa->ask_at)
-        xs_sa_ask(w, sa);
+        xs_sa_ask(w, sa, next);
     if (next >= slot->granted)
         return XS_V_DROP_NO_GRANT;
     __atomic_store_n(&slot->next_seq, next + 1, __ATOMIC_RELEASE);

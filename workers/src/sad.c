@@ -281,20 +281,20 @@ const char *xs_sa_engine(struct xs_worker *w, uint32_t slot)
     return sa ? sa->engine->name : NULL;
 }
 
-static bool raise(struct xs_worker *w, const struct xs_sa *sa, uint32_t kind)
+static bool raise(struct xs_worker *w, const struct xs_sa *sa, uint32_t kind, uint64_t number)
 {
-    struct xs_event event = {.kind = kind, .slot = sa->slot_index, .child = sa->child};
+    struct xs_event event = {.kind = kind, .slot = sa->slot_index, .child = sa->child, .number = number};
     return xs_event_push(w, &event);
 }
 
-void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa)
+void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint64_t number)
 {
-    sa->asked = sa->asked || raise(w, sa, XS_EVENT_GRANT_WANTED);
+    sa->asked = sa->asked || raise(w, sa, XS_EVENT_GRANT_WANTED, number);
 }
 
 void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa)
 {
-    sa->told_end = sa->told_end || raise(w, sa, XS_EVENT_EXHAUSTED);
+    sa->told_end = sa->told_end || raise(w, sa, XS_EVENT_EXHAUSTED, 0);
 }
 
 void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa)

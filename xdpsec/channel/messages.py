@@ -167,9 +167,11 @@ class Ack:
 
 @dataclass(frozen=True, slots=True)
 class GrantWanted:
-    """Half of the granted block of the SA in `slot` is used."""
+    """Half of the granted block of the SA in `slot` is used. `number` is of the packet that found out; an inbound one
+    that opened may lie far beyond the block (its sender rebooted)."""
 
     slot: int
+    number: int
 
 
 @dataclass(frozen=True, slots=True)

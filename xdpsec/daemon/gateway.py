@@ -94,8 +94,8 @@ class Gateway:
 
     def _on_word(self, worker: int, message: words.Message) -> None:
         match message:
-            case words.GrantWanted(slot):
-                self._grants.want(slot)
+            case words.GrantWanted(slot, number):
+                self._grants.want(slot, number)
             case words.ResolveWanted(port, addr):
                 self._paths.resolve(port, addr)
             case words.Exhausted(slot):

@@ -52,7 +52,7 @@ class Grants:
     ) -> None:
         self._seats, self._ledger, self._slots, self._send = seats, ledger, slots, send
         self._last = {seat.slot: places[seat.sa.sa_id].grant for seat in seats.values()}
-        self._wanted: set[int] = set()
+        self._wanted: dict[int, int] = {}
         self._asked = asyncio.Event()
         self._closing = asyncio.Event()
         self._clock = asyncio.get_running_loop().time
@@ -61,10 +61,10 @@ class Grants:
         """The block that is on disk."""
         return SeqGrant(slot, self._last[slot].end)
 
-    def want(self, slot: int) -> None:
-        """A worker has used half of its block."""
+    def want(self, slot: int, number: int) -> None:
+        """A worker has used half of its block, or wants this number beyond it."""
         if slot in self._seats:
-            self._wanted.add(slot)
+            self._wanted[slot] = max(number, self._wanted.get(slot, 0))
             self._asked.set()
 
     def close(self) -> None:
@@ -80,7 +80,7 @@ class Grants:
             self._asked.clear()
             if self._closing.is_set():
                 return
-            wanted, self._wanted = self._wanted, set()
+            wanted, self._wanted = self._wanted, {}
             try:
                 await self._grant(wanted)
                 failing = False
@@ -88,13 +88,13 @@ class Grants:
                 if not failing:
                     log.error("sequence state cannot be saved", error=str(error), fix="make room on its disk")
                 failing = True
-                self._wanted |= wanted
+                self._wanted = wanted | self._wanted  # the later number is the higher one
                 self._asked.set()
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
 
-    async def _grant(self, wanted: set[int]) -> None:
-        fresh = {slot: self._next(slot) for slot in wanted}
+    async def _grant(self, wanted: Mapping[int, int]) -> None:
+        fresh = {slot: self._next(slot, number) for slot, number in wanted.items()}
         higher = {slot: grant for slot, grant in fresh.items() if grant.end > self._last[slot].end}
         if higher:
             ends = {self._seats[slot].sa.sa_id: grant.end for slot, grant in higher.items()}
@@ -103,6 +103,6 @@ class Grants:
         for slot in fresh:
             self._send(self._seats[slot].owner, self.granted(slot))
 
-    def _next(self, slot: int) -> Grant:
-        used, packets = self._slots.numbers(slot).used, self._slots.packets(slot)
+    def _next(self, slot: int, number: int) -> Grant:
+        used, packets = max(self._slots.numbers(slot).used, number), self._slots.packets(slot)
         return next_grant(want_of(self._seats[slot].sa), used, packets, self._clock(), self._last[slot])

@@ -122,11 +122,9 @@ def exact(numbers: Numbers) -> Numbers:
 
 @dataclass(frozen=True, slots=True)
 class Grant:
-    """A block: numbers below `end`, `block` more than were used. `used`, `packets` and `at` (seconds) are when."""
+    """A block: numbers below `end`. `packets` the SA had carried and `at` (seconds) are when."""
 
     end: int
-    block: int
-    used: int
     packets: int
     at: float
 
@@ -141,18 +139,12 @@ def first_grant(want: Want, numbers: Numbers, end: int, packets: int, now: float
     """The block to start with. `end` is what the disk allows already: it is used up first."""
     block = block_size(want.outbound, 0.0)
     whole = min(max(end, numbers.used + block), want.limit)
-    return Grant(max(whole, end), block, numbers.used, packets, now)
+    return Grant(max(whole, end), packets, now)
 
 
 def next_grant(want: Want, used: int, packets: int, now: float, last: Grant) -> Grant:
-    """The block after `last`. It may end where `last` did, when enough is left of it.
-
-    A peer that rebooted jumps ahead: its packets open but lie beyond the end, so that nothing moves. Then the block
-    doubles until it reaches them."""
-    if used <= last.used:
-        block = last.block * 2
-        end = last.end + block
-    else:
-        block = block_size(want.outbound, (packets - last.packets) / max(now - last.at, RATE_SECONDS))
-        end = max(last.end, used + block)
-    return Grant(max(last.end, min(end, want.limit)), block, used, packets, now)
+    """The block after `last`: so many numbers more than `used`, which may be a number that a packet only wants. It may
+    end where `last` did, when enough is left of it."""
+    block = block_size(want.outbound, (packets - last.packets) / max(now - last.at, RATE_SECONDS))
+    end = max(last.end, min(used + block, want.limit))
+    return Grant(end, packets, now)

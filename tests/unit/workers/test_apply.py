@@ -185,7 +185,7 @@ def test_half_a_grant_asks_for_the_next(rig: Rig) -> None:
     for _ in range(3):
         put(rig, INSIDE, bytes(Ether(dst=OUR_MAC, src=PEER_MAC) / cleartext()))
     report(rig.wire, rig.worker)
-    assert rig.heard() == [words.GrantWanted(0)]
+    assert rig.heard() == [words.GrantWanted(slot=0, number=2)]
 
 
 def test_engines_are_named_for_each_sa(rig: Rig) -> None:
