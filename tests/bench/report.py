@@ -27,22 +27,29 @@ def _cells(row: Row) -> tuple[str, ...]:
     return (row.name, str(row.size), str(row.workers), *numbers, str(row.loss))
 
 
-def _sentence(run: veth.Steady) -> str:
+def steady(run: veth.Steady) -> str:
+    """The run at a rate that must cost nothing, as a sentence."""
     return (
         f"At 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} "
         f"worker{'s' if run.workers > 1 else ''}) for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped."
     )
 
 
-def table(console: Console, rows: Sequence[Row], steady: Sequence[veth.Steady]) -> None:
+def idle(percent: float, seconds: float) -> str:
+    """The gateway without traffic, as a sentence."""
+    return f"Idle for {seconds:.0f} s a gateway, all its processes together, used {percent:.2f} % of a core."
+
+
+def table(console: Console, rows: Sequence[Row], sentences: Sequence[str]) -> None:
     out = Table(title="ns a packet, medians of one run")
     for name in HEADS:
         out.add_column(name, justify="left" if name == "name" else "right")
     for row in rows:
         out.add_row(*_cells(row))
-    console.print(out)
-    for run in steady:
-        console.print(_sentence(run))
+    if rows:
+        console.print(out)
+    for sentence in sentences:
+        console.print(sentence)
 
 
 def machine() -> str:
@@ -64,7 +71,7 @@ def _stages(row: Row) -> list[str]:
     return [row.name, str(row.size), str(row.workers), *(f"{found[stage]:.0f}" for stage in STAGES if stage in found)]
 
 
-def write_docs(path: Path, rows: Sequence[Row], steady: Sequence[veth.Steady]) -> None:
+def write_docs(path: Path, rows: Sequence[Row], sentences: Sequence[str]) -> None:
     """Replace what stands between the two marks; the reading around them is a person's."""
     text = path.read_text()
     before, rest = text.split(BEGIN)
@@ -74,8 +81,7 @@ def write_docs(path: Path, rows: Sequence[Row], steady: Sequence[veth.Steady]) -
         "",
         *_markdown(HEADS, map(_cells, rows)),
         "",
-        *(_sentence(run) for run in steady),
-        "",
+        *(line for sentence in sentences for line in (sentence, "")),
         "Cycles (of the time-stamp counter) a packet, by the worker's own count:",
         "",
         *_markdown(("name", "size", "workers", *STAGES), (_stages(row) for row in rows if row.name != "veth-testpmd")),

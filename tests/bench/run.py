@@ -1,6 +1,6 @@
-"""`make bench`: build the programs, measure memory and veth, print a table, write build/bench.json.
+"""`make bench`: build the programs, measure memory, veth and an idle gateway, print a table, write build/bench.json.
 
-run.py [--long] [--docs] [--only memory|veth] [--packets N] [--turns N]. What is timed lives here, never in a test.
+run.py [--long] [--docs] [--only memory|veth|idle] [--packets N] [--turns N]. What is timed lives here, never in a test.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import idle
 import memory
 import report
 import veth
@@ -44,7 +45,7 @@ def build() -> Path:
 def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="measure the data plane")
     parser.add_argument("--long", action="store_true", help=f"the run at 80 %% takes {LONG_SECONDS:.0f} s")
-    parser.add_argument("--only", choices=("memory", "veth"), help="one half alone")
+    parser.add_argument("--only", choices=("memory", "veth", "idle"), help="one part alone")
     parser.add_argument("--packets", type=int, default=memory.PACKETS, help="through each memory row")
     parser.add_argument("--turns", type=int, default=veth.ALTERNATIONS, help="alternations of each veth row")
     parser.add_argument("--docs", action="store_true", help="write the figures into docs/performance.md")
@@ -54,28 +55,30 @@ def arguments() -> argparse.Namespace:
 def main() -> int:
     asked = arguments()
     if asked.only != "memory" and os.geteuid() != 0:
-        raise SystemExit("bench: the veth half makes network namespaces; run it as root, or with --only memory")
+        raise SystemExit("bench: veth and idle make network namespaces; run it as root, or with --only memory")
     console = Console(stderr=True, highlight=False)
     programs = build()
     cores = min(len(os.sched_getaffinity(0)), 2)
     rows: list[Row] = []
-    steady: list[veth.Steady] = []
+    sentences: list[str] = []
 
     def told(row: Row) -> None:
         report.progress(console, row)
 
-    if asked.only != "veth":
+    if asked.only in (None, "memory"):
         rows += memory.measure(programs / "bench-memory", cores, asked.packets, told)
-    if asked.only != "memory":
+    if asked.only in (None, "veth"):
         seconds = LONG_SECONDS if asked.long else SHORT_SECONDS
         for workers in range(1, cores + 1):
             found, last = veth.measure(programs, workers, seconds, told, asked.turns)
             rows += found
-            steady += [last] if last else []
+            sentences += [report.steady(last)] if last else []
+    if asked.only in (None, "idle"):
+        sentences.append(report.idle(idle.measure(), idle.SECONDS))
     RESULT.write_text(json.dumps([row.record() for row in rows], indent=1) + "\n")
-    report.table(Console(highlight=False), rows, steady)
+    report.table(Console(highlight=False), rows, sentences)
     if asked.docs:
-        report.write_docs(ROOT / "docs" / "performance.md", rows, steady)
+        report.write_docs(ROOT / "docs" / "performance.md", rows, sentences)
     return 0
 
 
