@@ -92,7 +92,8 @@ class Peer:
         return future
 
     async def answer(self, future: asyncio.Future[Reply], timeout: float) -> Reply:
-        reply = await asyncio.wait_for(future, timeout)
+        async with asyncio.timeout(timeout):  # wait_for of Python 3.11 may swallow a cancellation
+            reply = await future
         error = getattr(reply.message, "error", "")
         if error:
             close_all(reply.descriptors)

@@ -158,7 +158,8 @@ class Fleet:
         wire = Wire.from_descriptor(channel)
         wire.wipe = native.wipe
         peer = member.peer = Peer(wire, ACCEPTS, partial(self._hear, member), partial(self._lost, member))
-        await asyncio.wait_for(member.ready.wait(), READY_SECONDS)
+        async with asyncio.timeout(READY_SECONDS):
+            await member.ready.wait()
         if peer.closed:
             raise ChannelClosed("it ended before it was ready")
         member.told = True

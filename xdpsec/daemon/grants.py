@@ -91,7 +91,8 @@ class Grants:
                 self._wanted = wanted | self._wanted  # the later number is the higher one
                 self._asked.set()
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._closing.wait(), RETRY_SECONDS)
+                    async with asyncio.timeout(RETRY_SECONDS):
+                        await self._closing.wait()
 
     async def _grant(self, wanted: Mapping[int, int]) -> None:
         fresh = {slot: self._next(slot, number) for slot, number in wanted.items()}
