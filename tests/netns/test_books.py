@@ -3,6 +3,7 @@ after more than the gateways can carry."""
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Iterator
 
@@ -54,6 +55,12 @@ def test_easy_traffic(made: Pair) -> None:
         for port, end in ((INSIDE, (site.host, "eth0")), (OUTSIDE, (made.where.wan, site.wan_port))):
             sent, _ = books.cable(made.lab, *end)
             assert page.came[port] == sent, f"{site.letter} {port}: what the far end sent is what the door counted"
+
+
+def test_the_command_line_shows_the_same(made: Pair) -> None:
+    """`drops --json`, as an operator's script reads it."""
+    printed = made.a.cli("drops", "--json", "--config", str(made.a.config)).stdout
+    assert json.loads(printed) == made.a.ask("drops")
 
 
 def test_what_the_cable_delivers_is_what_completed(made: Pair) -> None:
