@@ -55,7 +55,8 @@ class Paths:
         self._tell, self._keep, self._moved, self._resized = tell, keep, moved, resized
         self._rung = asyncio.Event()
         self._paths_rang = True
-        self._kept: set[Hop] = set()
+        self._kept: dict[Hop, bool] = {}  # in the order of their asking; True: the way to a peer or a router
+        self._full = False
         self._addresses: tuple[str, ...] = ()
         self._path_mtus: dict[str, int] = {}
         self.routes: tuple[Route, ...] = ()
@@ -71,8 +72,8 @@ class Paths:
         """A packet waits for this next hop. The kernel may have lost what it was to keep (a flush, an interface that
         was down): then it is asked again."""
         if all((hop.port, hop.addr) != (port, address) for hop in self.hops):
-            self._kept.discard((port, address))
-        self._keep_alive((port, address))
+            self._kept.pop((port, address), None)
+        self._keep_alive((port, address), False)
 
     async def look(self) -> None:
         """Reads the kernel's tables and tells what changed since the last look."""
@@ -121,24 +122,37 @@ class Paths:
         for remote in self._remotes:
             route = lookup(self.routes, remote)
             if route is not None:
-                self._keep_alive((route.port, route.via or remote))
+                self._keep_alive((route.port, route.via or remote), True)
             mtu = self.path_mtu(remote)
             if self._path_mtus.setdefault(remote, mtu) != mtu:
                 self._path_mtus[remote] = mtu
                 self._resized(remote, mtu)
         for route in self.routes:
             if route.via:
-                self._keep_alive((route.port, route.via))
+                self._keep_alive((route.port, route.via), True)
 
-    def _keep_alive(self, hop: Hop) -> None:
+    def _keep_alive(self, hop: Hop, lasting: bool) -> None:
         if hop in self._kept:
             return
-        if len(self._kept) == MAX_KEPT:
-            log.warning("too many next hops", most=MAX_KEPT, port=hop[0], address=hop[1])
+        if len(self._kept) >= MAX_KEPT and not self._make_room():
+            if not self._full:
+                log.warning("too many next hops", most=MAX_KEPT, port=hop[0], address=hop[1])
+            self._full = True
             return
-        self._kept.add(hop)
+        self._full = False
+        self._kept[hop] = lasting
         self._keep(SetNeighbour(*hop))
+
+    def _make_room(self) -> bool:
+        """Forgets the oldest that never answered: else one scan of a subnet would shut out its living hosts for good.
+        The kernel collects entries that failed."""
+        answered = {(hop.port, hop.addr) for hop in self.hops}
+        silent = next((hop for hop, lasting in self._kept.items() if not lasting and hop not in answered), None)
+        if silent is None:
+            return False
+        del self._kept[silent]
+        return True
 
     def forget(self, hop: Hop) -> None:
         """The kernel would not keep it: the next packet that needs it asks again."""
-        self._kept.discard(hop)
+        self._kept.pop(hop, None)

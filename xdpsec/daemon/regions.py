@@ -6,7 +6,7 @@ the core. Knows nothing of what stands in a slot.
 
 from __future__ import annotations
 
-import contextlib
+import fcntl
 import mmap
 import os
 from collections.abc import Iterable
@@ -58,8 +58,10 @@ class Regions:
 
 
 def memfd(name: str, size: int) -> int:
-    descriptor = os.memfd_create(f"xdpsec-{name}", os.MFD_CLOEXEC)
+    """Of this size for good: nobody who holds it can pull the pages from under another (SIGBUS)."""
+    descriptor = os.memfd_create(f"xdpsec-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.ftruncate(descriptor, size)
+    fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return descriptor
 
 
@@ -109,11 +111,3 @@ def open_state(path: Path, slots: int, boot: bytes) -> tuple[int, int]:
     os.ftruncate(descriptor, state_size(header.slots))
     os.pwrite(descriptor, bytes(ffi.buffer(header)), 0)
     return descriptor, int(header.slots)
-
-
-def make_directory(path: Path, uid: int, gid: int) -> None:
-    """A directory of control's user, closed to others."""
-    with contextlib.suppress(FileExistsError):
-        path.mkdir(mode=0o700, parents=True)
-    os.chown(path, uid, gid)
-    path.chmod(0o700)

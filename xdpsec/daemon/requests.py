@@ -6,6 +6,8 @@ refusal is one sentence in the answer. Knows no process; starting workers is han
 
 from __future__ import annotations
 
+import asyncio
+import fcntl
 import ipaddress
 import os
 from collections.abc import Awaitable, Callable
@@ -23,6 +25,8 @@ from xdpsec.errors import ConfigError, LocalError, XdpsecError
 Answer = tuple[words.PortAttached | words.Done, list[int]]
 
 MARKER = ".used"
+#: A control whose supervisor was killed is ended by the kernel, which may take a moment; then the marker is free.
+MARKER_SECONDS, MARKER_PAUSE = 3.0, 0.05
 
 
 def pairs(config: Config) -> tuple[tuple[str, str], ...]:
@@ -82,7 +86,13 @@ class Requests:
     async def _open_key_file(self, seq: int, m: words.OpenKeyFile) -> Answer:
         if m.path not in self._key_files:
             raise LocalError(f"the configuration names no key file {m.path}")
-        return words.Done(seq), open_key_file(m.path)
+        opened = open_key_file(m.path)
+        try:
+            await lock_marker(opened[1], m.path)
+        except BaseException:
+            close_all(opened)
+            raise
+        return words.Done(seq), opened
 
     async def _set_neighbour(self, seq: int, m: words.SetNeighbour) -> Answer:
         if m.port not in self._holdings.attached:
@@ -140,6 +150,17 @@ def open_key_file(path: str) -> list[int]:
         close_all(opened)
         raise
     return opened
+
+
+async def lock_marker(descriptor: int, key_file: str) -> None:
+    """The keys are for whoever holds the marker, and for as long: two gateways would use each number twice, whatever
+    their run_dir. ConfigError when another keeps it."""
+    for _ in range(round(MARKER_SECONDS / MARKER_PAUSE)):
+        try:
+            return fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            await asyncio.sleep(MARKER_PAUSE)  # flock(2) has no event, and one that waits cannot be called off
+    raise ConfigError(key_file, 0, "", "is in use by another gateway", "stop that one, or make keys for this one")
 
 
 def _open(path: str, flags: int) -> int:

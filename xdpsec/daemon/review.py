@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from xdpsec.config import loader
 from xdpsec.config.keys import KeyPair, check_owner, read_keys
@@ -99,7 +101,8 @@ class _ReadState:
 
     def read(self) -> dict[bytes, Saved]:
         try:
-            return durable.decode(self._path.read_bytes())[1]
+            with _regular(self._path) as file:
+                return durable.decode(file.read(durable.MAX_SIZE))[1]
         except FileNotFoundError:
             return {}
         except (durable.Damaged, ValueError, OSError) as error:
@@ -108,6 +111,16 @@ class _ReadState:
 
     def write(self, rows: Mapping[bytes, Saved]) -> None:
         raise AssertionError("a review writes nothing")
+
+
+def _regular(path: Path) -> BinaryIO:
+    """The directory is the account's: what lies there must not make root wait, nor read something else."""
+    flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK
+    file = open(os.open(path, flags), "rb")  # noqa: SIM115 (the caller closes it)
+    if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+        file.close()
+        raise durable.Damaged("it is not a regular file")
+    return file
 
 
 class _ReadMarker:

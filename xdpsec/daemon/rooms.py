@@ -1,7 +1,7 @@
 """What the daemon asks of the room net: the shapes of its privileged and its watching ends, and nothing more.
 
-The supervisor holds a Door, Sockets, a Fence and Links; control holds the Door's maps and a Watcher. Tests stand in
-with their own. Errors a person can act on are xdpsec.errors.LocalError or OSError with one sentence.
+The supervisor holds a Fence; control holds the Door's maps and a Watcher. Tests stand in with their own. Errors a
+person can act on are xdpsec.errors.LocalError or OSError with one sentence.
 """
 
 from __future__ import annotations
@@ -10,44 +10,6 @@ from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 from xdpsec.channel.messages import NextHop, Route
-from xdpsec.net.values import Link as Link
-from xdpsec.net.values import PortSockets as PortSockets
-
-
-class Links(Protocol):
-    """Interfaces and neighbours by rtnetlink."""
-
-    def find(self, interface: str) -> Link:
-        """LookupError when there is no such interface."""
-
-    def keep_neighbour(self, ifindex: int, addr: str) -> None:
-        """Let the kernel resolve it and keep it fresh (NTF_EXT_MANAGED, else NTF_USE)."""
-
-
-class Sockets(Protocol):
-    """AF_XDP sockets that share one UMEM: the first port opened registers it."""
-
-    def open_port(self, link: Link, workers: int, bind: str) -> PortSockets: ...
-
-
-class Door(Protocol):
-    """The XDP program on its ports. Closing it detaches everything; so does our death."""
-
-    def attach(self, port: int, link: Link, outside: bool, mode: str) -> str:
-        """Known to the maps first, then attached; "native" or "generic"."""
-
-    def detach(self, port: int, link: Link) -> None: ...
-
-    def maps(self) -> Mapping[str, int]:
-        """Descriptors of buckets, addresses, local_prefixes, remote_prefixes and verdicts, for control."""
-
-    def serve(self, port: int, queue: int, worker: int, socket: int) -> None:
-        """Redirect to the socket from now on."""
-
-    def clear(self, worker: int, ports: Sequence[tuple[int, int]]) -> None:
-        """Take the worker's sockets on every (port, queue) out of the XSKMAP."""
-
-    def close(self) -> None: ...
 
 
 class Fence(Protocol):

@@ -126,6 +126,16 @@ def test_a_lost_or_older_state_file_is_refused_with_the_way_out(xdpsec: Xdpsec, 
     sentence(xdpsec("check", config), 2, "cannot be trusted", "make new keys")
 
 
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: path.symlink_to("/dev/zero")])
+def test_root_is_neither_held_up_nor_led_astray_by_the_account(
+    xdpsec: Xdpsec, config: Path, make: Callable[[Path], object]
+) -> None:
+    """state_dir belongs to the account of control: whoever has that has what lies there."""
+    (config.parent / "state").mkdir(exist_ok=True)
+    make(config.parent / "state" / durable.STATE_NAME)
+    sentence(xdpsec("check", config), 2, "cannot be trusted")
+
+
 def test_who_is_not_root_gets_what_he_may_know(xdpsec: Xdpsec, config: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (config.parent / "lan.keys").unlink()
     monkeypatch.setattr(os, "geteuid", lambda: 1000)

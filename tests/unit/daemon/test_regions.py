@@ -88,3 +88,12 @@ def test_the_umem_holds_every_ring_at_once(workers: int) -> None:
 def test_chunks_stay_within_a_page() -> None:
     assert regions.chunk_size([1500, 1500]) == 2048
     assert regions.chunk_size([1500, 3000]) == 4096
+
+
+def test_nobody_can_pull_the_pages_from_under_another() -> None:
+    """memfd_create(2): a mapping beyond the end is SIGBUS, in every worker at once."""
+    descriptor = regions.memfd("test", 8192)
+    for size in (0, 4096, 16384):
+        with pytest.raises(PermissionError):
+            os.ftruncate(descriptor, size)
+    os.close(descriptor)

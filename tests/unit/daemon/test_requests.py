@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 from collections.abc import Callable
@@ -13,7 +14,8 @@ from stage import Supervisor, write_config
 
 from xdpsec.channel.framing import close_all
 from xdpsec.channel.messages import AttachPort, OpenKeyFile, SetFence, SetNeighbour, SpawnWorker, WorkerServes
-from xdpsec.daemon.requests import open_key_file
+from xdpsec.daemon import requests
+from xdpsec.daemon.requests import lock_marker, open_key_file
 from xdpsec.errors import ConfigError
 
 PAIR = ("10.1.0.0/16", "10.2.0.0/16")
@@ -128,3 +130,18 @@ def test_a_key_file_that_others_could_have_is_refused(
         open_key_file(str(keys))
     assert sentence in str(caught.value)
     assert open_files() == before
+
+
+def test_one_gateway_at_a_time_uses_a_key_file(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With another run_dir two would run on the same keys and numbers (RFC 4303 sec. 3.3.3). The lock goes with the
+    last copy of the descriptor, as control has one."""
+    monkeypatch.setattr(requests, "MARKER_SECONDS", 0.2)
+    first, second = open_key_file(str(keys)), open_key_file(str(keys))
+    asyncio.run(lock_marker(first[1], str(keys)))
+    copy = os.dup(first[1])
+    close_all(first)
+    with pytest.raises(ConfigError, match="is in use by another gateway; stop that one"):
+        asyncio.run(lock_marker(second[1], str(keys)))
+    os.close(copy)
+    asyncio.run(lock_marker(second[1], str(keys)))
+    close_all(second)
