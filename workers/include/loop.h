@@ -2,6 +2,8 @@
 #ifndef XS_LOOP_H
 #define XS_LOOP_H
 
+#include <poll.h>
+
 #include "handoff.h"
 #include "internal.h"
 #include "pool.h"
@@ -17,6 +19,8 @@ enum {
 /* A frame that waits gets this long: an ARP answer or a key exchange on a near network takes far less, and a sender
  * that gets nothing for a second tries again itself. */
 #define XS_HOLD_NS 1000000000ULL
+
+enum xs_watch { XS_WATCH_CHANNEL, XS_WATCH_WAKE, XS_WATCH_SOCKETS }; /* places in what is watched */
 
 struct xs_held {
     struct xs_frame frame;
@@ -40,8 +44,13 @@ struct xs_loop {
     bool wake[XS_MAX_WORKERS]; /* given a frame in this breath */
     bool unsent;               /* a transmit ring still holds what the kernel did not take */
     bool idle;                 /* the last breath moved nothing: time for what is not urgent */
-    int epoll_fd;
+    /* What ends a sleep. By poll, which leaves nothing behind: a socket that stays in an epoll set wakes it for every
+     * frame that the kernel has sent. */
+    struct pollfd watched[XS_WATCH_SOCKETS + XS_MAX_PORTS * XS_MAX_QUEUES];
+    uint32_t watched_count;
 };
+
+int xs_watch_socket(struct xs_loop *loop, int fd); /* 0 or -ENOSPC */
 
 bool xs_chunk_take(struct xs_worker *w, uint32_t *chunk);
 void xs_chunk_give(struct xs_worker *w, uint32_t chunk);

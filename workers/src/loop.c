@@ -2,7 +2,6 @@
 #include "loop.h"
 
 #include <errno.h>
-#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -218,10 +217,19 @@ static bool handed_something(const struct xs_worker *w)
     return false;
 }
 
-/* Waits for rings, channel or a peer's handoff; true when the channel wants Python. */
-static bool wait(struct xs_worker *w, int channel_fd, int timeout_ms)
+int xs_watch_socket(struct xs_loop *loop, int fd)
 {
-    struct epoll_event events[16];
+    if (loop->watched_count == sizeof loop->watched / sizeof loop->watched[0])
+        return -ENOSPC;
+    loop->watched[loop->watched_count++] = (struct pollfd){.fd = fd, .events = POLLIN};
+    return 0;
+}
+
+/* Waits for rings, channel or a peer's handoff; true when the channel wants Python. */
+static bool wait(struct xs_worker *w, int timeout_ms)
+{
+    struct xs_loop *loop = w->loop;
+    struct pollfd *wake = &loop->watched[XS_WATCH_WAKE];
     uint32_t *asleep = &w->loop->pool->asleep[w->conf.index];
     if (timeout_ms) {
         __atomic_store_n(asleep, 1, __ATOMIC_RELAXED);
@@ -230,21 +238,19 @@ static bool wait(struct xs_worker *w, int channel_fd, int timeout_ms)
             timeout_ms = 0;
     }
     uint64_t before = timeout_ms ? now() : 0;
-    int count = epoll_wait(w->loop->epoll_fd, events, 16, timeout_ms);
+    /* without a sleep the sockets need no look: the next breath reads their rings */
+    int count = poll(loop->watched, timeout_ms ? loop->watched_count : XS_WATCH_SOCKETS, timeout_ms);
     if (timeout_ms) {
         w->counters->idle_ns += now() - before;
         w->counters->wakeups++;
     }
     __atomic_store_n(asleep, 0, __ATOMIC_RELAXED);
-    bool channel = false;
-    for (int i = 0; i < count; i++) {
-        uint64_t unused;
-        if (events[i].data.fd == channel_fd)
-            channel = true;
-        else if (w->conf.wake_fds && events[i].data.fd == w->conf.wake_fds[w->conf.index])
-            (void)!read(events[i].data.fd, &unused, sizeof unused);
-    }
-    return channel;
+    if (count <= 0)
+        return false;
+    uint64_t unused;
+    if (wake->revents)
+        (void)!read(wake->fd, &unused, sizeof unused);
+    return loop->watched[XS_WATCH_CHANNEL].revents != 0;
 }
 
 static int sleep_ms(const struct xs_worker *w, uint64_t deadline)
@@ -254,17 +260,11 @@ static int sleep_ms(const struct xs_worker *w, uint64_t deadline)
     return most < left ? most : left;
 }
 
-static void watch(struct xs_worker *w, int channel_fd)
-{
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = channel_fd};
-    epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_ADD, channel_fd, &event); /* EEXIST from the second run on */
-}
-
 int xs_worker_run(struct xs_worker *w, int channel_fd, int max_ms)
 {
     w->now_ns = now();
     uint64_t deadline = w->now_ns + (uint64_t)max_ms * NS_PER_MS, idle_since = w->now_ns;
-    watch(w, channel_fd);
+    w->loop->watched[XS_WATCH_CHANNEL].fd = channel_fd;
     for (uint32_t breath = 1;; breath++) {
         int moved = xs_worker_breathe(w);
         w->counters->heartbeat_ns = w->now_ns;
@@ -273,7 +273,7 @@ int xs_worker_run(struct xs_worker *w, int channel_fd, int max_ms)
         if (moved)
             idle_since = w->now_ns;
         bool spin = moved || w->now_ns - idle_since < w->conf.spin_us * 1000ULL;
-        if ((!spin || breath % BREATHS_PER_LOOK == 0) && wait(w, channel_fd, spin ? 0 : sleep_ms(w, deadline)))
+        if ((!spin || breath % BREATHS_PER_LOOK == 0) && wait(w, spin ? 0 : sleep_ms(w, deadline)))
             return XS_RUN_CHANNEL;
         if (w->now_ns >= deadline)
             return XS_RUN_TIME;

@@ -4,7 +4,6 @@
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -20,11 +19,10 @@ static struct xs_loop *loop_new(const struct xs_worker_conf *conf)
     loop->owners = xs_pool_owners(loop->pool);
     loop->me = xs_owner_of_worker(conf->index);
     loop->transit = &loop->pool->transit[conf->index];
-    loop->epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-    if (loop->epoll_fd >= 0)
-        return loop;
-    free(loop);
-    return NULL;
+    loop->watched[XS_WATCH_CHANNEL] = (struct pollfd){.fd = -1, .events = POLLIN};
+    loop->watched[XS_WATCH_WAKE] = (struct pollfd){.fd = -1, .events = POLLIN};
+    loop->watched_count = XS_WATCH_SOCKETS;
+    return loop;
 }
 
 static bool power_of_two(uint64_t n)
@@ -71,8 +69,6 @@ void xs_worker_free(struct xs_worker *w)
         w->ports[p]->ops->close(w, w->ports[p]);
         free(w->ports[p]);
     }
-    if (w->loop)
-        close(w->loop->epoll_fd);
     free(w->loop);
     free(w);
 }
@@ -101,8 +97,7 @@ int xs_worker_add_queue(struct xs_worker *w, const struct xs_queue_conf *conf)
     int error = xs_port_xsk_add_queue(w, w->ports[conf->port], conf);
     if (error)
         return error;
-    struct epoll_event event = {.events = EPOLLIN, .data.fd = conf->own_fd};
-    return epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_ADD, conf->own_fd, &event) ? -errno : 0;
+    return xs_watch_socket(w->loop, conf->own_fd);
 }
 
 /* What a predecessor was about to give away is ours again unless the producer index had moved. */
@@ -139,11 +134,8 @@ int xs_worker_start(struct xs_worker *w)
     settle_transit(w);
     xs_handoff_adopt(w);
     xs_pool_sweep(w->loop->pool, w->conf.index);
-    if (w->conf.wake_fds) {
-        struct epoll_event event = {.events = EPOLLIN, .data.fd = w->conf.wake_fds[w->conf.index]};
-        if (epoll_ctl(w->loop->epoll_fd, EPOLL_CTL_ADD, event.data.fd, &event))
-            return -errno;
-    }
+    if (w->conf.wake_fds)
+        w->loop->watched[XS_WATCH_WAKE].fd = w->conf.wake_fds[w->conf.index];
     xs_ports_flush(w); /* fills the fill rings, kicks what stood in the transmit rings */
     return 0;
 }
