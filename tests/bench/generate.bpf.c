@@ -71,4 +71,12 @@ int pass(struct xdp_md *ctx)
     return XDP_PASS;
 }
 
+/* The far end of what leaves: a next gateway's XDP program would take each frame there. */
+SEC("xdp")
+int sink(struct xdp_md *ctx)
+{
+    (void)ctx;
+    return XDP_DROP;
+}
+
 char LICENSE[] SEC("license") = "GPL";

@@ -10,7 +10,6 @@
 #include <bpf/bpf.h>
 #include <bpf/libbpf.h>
 #include <linux/bpf.h>
-#include <linux/if_link.h>
 #include <net/if.h>
 #include <sched.h>
 #include <signal.h>
@@ -149,9 +148,6 @@ int main(int argc, char **argv)
     struct bpf_object *object = bpf_object__open_file(argv[1], NULL);
     MUST(object && bpf_object__load(object) == 0);
     load.program = bpf_program__fd(bpf_object__find_program_by_name(object, "generate"));
-    LIBBPF_OPTS(bpf_link_create_opts, opts, .flags = XDP_FLAGS_DRV_MODE);
-    int pass = bpf_program__fd(bpf_object__find_program_by_name(object, "pass"));
-    MUST(bpf_link_create(pass, load.ifindex, BPF_XDP, &opts) >= 0); /* ends with us */
     load.lanes = bpf_object__find_map_fd_by_name(object, "lanes");
     set_lanes(&load);
     run_all(&load, argv[5]);

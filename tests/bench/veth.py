@@ -40,6 +40,9 @@ class Station:
             lab.cable((namespace, f"{name}0"), (namespace, f"{name}1"), workers)
             for end in "01":
                 lab.ip(namespace, "link", "set", f"{name}{end}", "arp", "off")
+        for interface, program in (("in1", "pass"), ("out1", "sink")):
+            generate = str(programs / "generate.bpf.o")
+            lab.ip(namespace, "link", "set", "dev", interface, "xdpdrv", "obj", generate, "program", program)
         argv = [sys.executable, str(STATION), kind, str(workers), str(programs), str(lab.directory)]
         self._process = lab.start(namespace, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         self._read()

@@ -21,8 +21,7 @@ struct xs_op {
     uint32_t aad_len;
     uint32_t auth_tail; /* CBC/HMAC with ESN: high 32 bits (host order) authenticated after the text */
     bool has_auth_tail;
-    bool cold; /* text is not in our cache: the engine fetches it ahead */
-    bool ok;   /* out */
+    bool ok; /* out */
 };
 
 struct xs_engine {
@@ -30,8 +29,6 @@ struct xs_engine {
     bool (*supports)(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_len);
     struct xs_key *(*key_new)(const struct xs_sa_conf *conf); /* NULL: no memory or unsupported */
     void (*key_free)(struct xs_key *key);                     /* wipes */
-    /* open() may decrypt what is not authentic. The plaintext then stands in a chunk that goes back to the pool: no
-     * other frame shows it, since every frame is written whole, to the length that is sent. */
     /* All operations of a call may have different keys of this engine. Each sets ok. */
     void (*seal)(struct xs_op *ops, uint32_t count);
     void (*open)(struct xs_op *ops, uint32_t count);

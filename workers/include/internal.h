@@ -90,12 +90,13 @@ static inline void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32
     port->out_verdict[port->out_count++] = (uint8_t)verdict;
 }
 
-/* What arrived lies in the cache of the core that received it. A line that we are going to write is fetched as our own:
- * read first and written later, it would cross between the cores twice. */
+/* What arrived lies in the cache of the core that received it. The lines of its headers, and the line in front where
+ * sealing puts more, are fetched as our own: read first and written later, they would cross between the cores twice. */
 enum { XS_LINE = 64 };
-static inline void xs_fetch_own(const void *at)
+static inline void xs_fetch_headers(const uint8_t *frame)
 {
-    __asm__ volatile("prefetchw %0" : : "m"(*(const uint8_t *)at));
+    __asm__ volatile("prefetchw %0" : : "m"(frame[-XS_LINE]));
+    __asm__ volatile("prefetchw %0" : : "m"(frame[0]));
 }
 
 static inline uint8_t *xs_chunk_base(const struct xs_worker *w, uint32_t chunk)

@@ -4,7 +4,6 @@
 #include <stdlib.h>
 
 #include "engine_internal.h"
-#include "internal.h"
 
 struct xs_key {
     struct gcm_key_data gcm; /* first: wants 64 bytes alignment */
@@ -93,18 +92,6 @@ static void key_free(struct xs_key *key)
     free(key);
 }
 
-/* The text of a packet to come is fetched while this one is at work. */
-enum { AHEAD = 2 };
-static inline void fetch_ahead(const struct xs_op *ops, uint32_t i, uint32_t count)
-{
-    if (i + AHEAD >= count || !ops[i + AHEAD].cold)
-        return;
-    const uint8_t *at = ops[i + AHEAD].text, *end = ops[i + AHEAD].icv;
-    for (; at < end; at += XS_LINE)
-        xs_fetch_own(at);
-    xs_fetch_own(end);
-}
-
 static void gcm_seal(struct xs_op *op)
 {
     struct gcm_context_data ctx;
@@ -175,7 +162,6 @@ static void seal(struct xs_op *ops, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         struct xs_op *op = &ops[i];
         if (op->key->cipher == XS_AES_GCM) {
-            fetch_ahead(ops, i, count);
             gcm_seal(op);
             continue;
         }
@@ -217,7 +203,6 @@ static void open_burst(struct xs_op *ops, uint32_t count)
     uint32_t waiting = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (ops[i].key->cipher == XS_AES_GCM) {
-            fetch_ahead(ops, i, count);
             gcm_open(&ops[i]);
             continue;
         }

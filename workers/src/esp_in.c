@@ -87,7 +87,6 @@ static bool build(struct lane *lane, struct xs_op *op)
     if (lane->esp_len < around + sa->block || (lane->esp_len - around) % sa->block)
         return false;
     op->key = sa->key;
-    op->cold = lane->f.flags & XS_FRAME_COLD;
     op->text = iv + sa->iv_len;
     op->text_len = lane->esp_len - around;
     op->icv = op->text + op->text_len;
@@ -256,15 +255,6 @@ static void finish(struct xs_worker *w, struct lane *lane, const struct xs_op *o
     forward(w, lane, ihl);
 }
 
-/* The lines of the headers; the last of them is written in pass 3. */
-static inline void fetch(const struct xs_frame *f)
-{
-    if (!(f->flags & XS_FRAME_COLD))
-        return;
-    xs_fetch_own(f->data);
-    xs_fetch_own(f->data + XS_LINE);
-}
-
 /* Pass 1: parse all and prefetch the SAD, then look up and check all. Returns the lanes that go on. */
 static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32_t count)
 {
@@ -272,7 +262,7 @@ static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32
     for (uint32_t i = 0; i < count; i++) {
         struct lane *lane = &lanes[parsed];
         if (i + XS_AHEAD < count)
-            fetch(&frames[i + XS_AHEAD]);
+            xs_fetch_headers(frames[i + XS_AHEAD].data);
         lane->f = frames[i];
         if (find_esp(lane)) {
             __builtin_prefetch(&w->sad->by_spi[xs_sad_hash(w->sad, lane->spi)]);

@@ -118,7 +118,6 @@ static inline void build(struct lane *lane, struct xs_op *op, struct xs_frame *f
     xs_put32(esp + 4, (uint32_t)seq);
     lane->inner_len = f->len;
     op->key = sa->key;
-    op->cold = f->flags & XS_FRAME_COLD;
     op->text = text;
     op->text_len = f->len + pad + TRAILER;
     op->icv = text + op->text_len;
@@ -212,16 +211,6 @@ static inline bool prepare(struct xs_worker *w, struct xs_frame f, struct lane *
     return true;
 }
 
-/* The lines that pass 1 writes: headers in front of the packet, its own header, its end. */
-static inline void fetch(const struct xs_frame *f)
-{
-    if (!(f->flags & XS_FRAME_COLD))
-        return;
-    xs_fetch_own(f->data - XS_LINE);
-    xs_fetch_own(f->data);
-    xs_fetch_own(f->data + f->len);
-}
-
 void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
 {
     uint32_t n = 0;
@@ -229,7 +218,7 @@ void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
     struct xs_tally tally = {.now_ns = w->now_ns};
     for (uint32_t i = 0; i < count; i++) {
         if (i + XS_AHEAD < count)
-            fetch(&frames[i + XS_AHEAD]);
+            xs_fetch_headers(frames[i + XS_AHEAD].data);
         n += prepare(w, frames[i], &lanes[n], &ops[n]);
     }
     xs_stage_end(w, XS_STAGE_PARSE, &clock);
