@@ -151,9 +151,11 @@ def _frame() -> list[str]:
 
 
 def _rules(hook: str) -> list[str]:
-    """Peers first, then narrow children without exception, then wide ones with theirs."""
+    """Peers first, then narrow children without exception, then wide ones with theirs. A peer is spared in what we say
+    to each other: what a host here sends to a peer's own address is forwarded, and protected like any other."""
     families = (("4", "ip", "icmp type net-unreachable"), ("6", "ip6", "icmpv6 type no-route"))
-    rules = [f"{ip} {side} @spare{family} accept" for family, ip, _ in families for side in ("daddr", "saddr")]
+    sides = () if hook == "forward" else ("daddr", "saddr")
+    rules = [f"{ip} {side} @spare{family} accept" for family, ip, _ in families for side in sides]
     for wide in ("", "wide"):
         for family, ip, answer in families:
             if wide:

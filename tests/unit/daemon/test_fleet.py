@@ -117,10 +117,10 @@ def test_what_a_worker_reports_is_heard() -> None:
     async def test() -> None:
         async with control(1) as c:
             await c.boss.serve(1)
-            c.boss.workers[0].peer.tell(words.GrantWanted(5))
+            c.boss.workers[0].peer.tell(words.GrantWanted(5, 600))
             while not c.said:
                 await asyncio.sleep(0)
-            assert c.said == [(0, words.GrantWanted(5))]
+            assert c.said == [(0, words.GrantWanted(5, 600))]
 
     run(test)
 

@@ -39,7 +39,7 @@ class Rig:
         self.disk.set()
         self.refuse = 0
         self.top = 600
-        places = {one.sa.sa_id: Place(one.slot, Grant(1025, 1024, 1, 0, 0.0)) for one in self.seats.values()}
+        places = {one.sa.sa_id: Place(one.slot, Grant(1025, 0, 0.0)) for one in self.seats.values()}
         self.grants = Grants(self.seats, places, self, self, lambda *said: self.order.append(said))  # type: ignore[arg-type]
         self.task = asyncio.create_task(self.grants.run())
 
@@ -71,7 +71,7 @@ def test_the_disk_hears_first() -> None:
     async def test() -> None:
         rig = Rig()
         rig.disk.clear()
-        rig.grants.want(3)
+        rig.grants.want(3, 601)
         await asyncio.sleep(0.02)
         assert rig.order == []
         assert rig.grants.granted(3) == SeqGrant(3, 1025)
@@ -91,11 +91,11 @@ def test_what_is_asked_for_meanwhile_goes_together() -> None:
     async def test() -> None:
         rig = Rig()
         rig.disk.clear()
-        rig.grants.want(3)
+        rig.grants.want(3, 601)
         await asyncio.sleep(0.02)
         rig.top = 2000
         for slot in (3, 4, 3):
-            rig.grants.want(slot)
+            rig.grants.want(slot, 2001)
         rig.disk.set()
         await rig.until(5)
         assert [what for what in rig.order if what[0] == "disk"] == [("disk", 1), ("disk", 2)]
@@ -110,7 +110,7 @@ def test_a_disk_that_refuses_grants_nothing_and_is_tried_again(monkeypatch: pyte
     async def test() -> None:
         rig = Rig()
         rig.refuse = 3
-        rig.grants.want(4)
+        rig.grants.want(4, 601)
         await rig.until(5)
         assert rig.order[:4] == ["refused", "refused", "refused", ("disk", 1)]
         assert rig.order[4] == (0, rig.grants.granted(4))
@@ -125,8 +125,8 @@ def test_an_ask_with_enough_left_is_answered_without_the_disk() -> None:
     async def test() -> None:
         rig = Rig()
         rig.top = 5
-        rig.grants._last[3] = Grant(500_000, 400_000, 1, 0, 0.0)
-        rig.grants.want(3)
+        rig.grants._last[3] = Grant(500_000, 0, 0.0)
+        rig.grants.want(3, 601)
         await rig.until(1)
         assert rig.order == [(1, SeqGrant(3, 500_000))]
         await rig.close()
@@ -138,7 +138,7 @@ def test_closing_waits_for_the_write_that_is_under_way() -> None:
     async def test() -> None:
         rig = Rig()
         rig.disk.clear()
-        rig.grants.want(3)
+        rig.grants.want(3, 601)
         await asyncio.sleep(0.02)
         rig.grants.close()
         await asyncio.sleep(0.02)

@@ -89,6 +89,17 @@ def test_control_run_then_fence_then_open(hosts: tuple[str, str]) -> None:
     assert [ping(*way)[0] for way in ways] == [True] * 4
 
 
+def test_a_peer_within_its_own_prefix_is_spared_to_us_alone(hosts: tuple[str, str]) -> None:
+    """What a host sends to it is protected like everything for that prefix, and what comes from it must have been."""
+    host, far = hosts
+    assert ping(PEER, host)[0]
+    assert ping(HOST, far, PEER)[0]
+    Fence().protect([(LOCAL, f"{PEER}/32")], [PEER])
+    assert ping(PEER)[0]
+    assert not ping(PEER, host)[0]
+    assert not ping(HOST, far, PEER)[0]
+
+
 def test_sender_is_told(hosts: tuple[str, str]) -> None:
     Fence().protect([(LOCAL, REMOTE)], [PEER])
     assert "Destination Net Unreachable" in ping(FAR, hosts[0])[1]
