@@ -16,7 +16,7 @@ from collections.abc import Callable
 
 import structlog
 import uvloop
-from prometheus_client import CollectorRegistry, start_http_server
+from prometheus_client import CollectorRegistry
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.framing import ChannelClosed, Received, Wire, close_all
@@ -31,6 +31,7 @@ from xdpsec.daemon.operator import OperatorServer
 from xdpsec.daemon.slots import Slots
 from xdpsec.errors import ConfigError, LocalError
 from xdpsec.metrics.collector import Collector
+from xdpsec.metrics.serve import serve
 from xdpsec.metrics.shared import Reader
 from xdpsec.metrics.values import MetricsView
 from xdpsec.net.afxdp import statistics
@@ -132,7 +133,7 @@ def serve_metrics(config: Config, source: Reader) -> MetricsView:
     registry = CollectorRegistry()
     registry.register(Collector(source))
     try:
-        start_http_server(port, host, registry)
+        serve(registry, host, port)
     except OSError as error:
         log.error("metrics are not served", address=host, port=port, error=error.strerror, fix="set gateway.metrics")
         return MetricsView(host, port, f"cannot listen on {host} port {port}: {error.strerror}; set gateway.metrics")

@@ -1,0 +1,77 @@
+"""The endpoint answers, and keeps answering whatever else is connected to it."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import time
+import urllib.request
+from collections.abc import Iterator
+
+import pytest
+from prometheus_client import CollectorRegistry, Gauge
+
+from xdpsec.metrics import serve as room
+
+SECONDS = 10.0
+
+
+@pytest.fixture(params=["127.0.0.1", "::1"])
+def where(request: pytest.FixtureRequest) -> tuple[str, int]:
+    registry = CollectorRegistry()
+    Gauge("seven", "a number", registry=registry).set(7)
+    host = str(request.param)
+    return host, room.serve(registry, host, 0)
+
+
+def scrape(where: tuple[str, int]) -> str:
+    """A place is free a moment after its client saw the end: who comes in between is closed, and asks again."""
+    until = time.monotonic() + SECONDS
+    while True:
+        try:
+            return ask(where)
+        except (OSError, http.client.HTTPException):
+            if time.monotonic() > until:
+                raise
+
+
+def ask(where: tuple[str, int]) -> str:
+    host = f"[{where[0]}]" if ":" in where[0] else where[0]
+    with urllib.request.urlopen(f"http://{host}:{where[1]}/metrics", timeout=SECONDS) as answer:
+        return str(answer.read().decode())
+
+
+@contextlib.contextmanager
+def crowd(where: tuple[str, int], count: int) -> Iterator[list[socket.socket]]:
+    """So many connections that say nothing."""
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(socket.create_connection(where, SECONDS)) for _ in range(count)]
+
+
+def test_it_answers(where: tuple[str, int]) -> None:
+    assert "seven 7.0" in scrape(where)
+
+
+def test_more_than_its_share_is_closed_at_once(where: tuple[str, int]) -> None:
+    with crowd(where, room.MAX_CONNECTIONS + 20) as silent:
+        assert [one.recv(1) for one in silent[room.MAX_CONNECTIONS :]] == [b""] * 20
+
+
+def test_who_says_nothing_is_gone_after_a_while(where: tuple[str, int], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room._Handler, "timeout", 0.2)
+    with crowd(where, room.MAX_CONNECTIONS) as silent:
+        assert [one.recv(1) for one in silent] == [b""] * room.MAX_CONNECTIONS
+        assert "seven 7.0" in scrape(where)
+
+
+def test_who_leaves_at_once_makes_place(where: tuple[str, int]) -> None:
+    for _ in range(3 * room.MAX_CONNECTIONS):
+        with crowd(where, 1):
+            pass
+    assert "seven 7.0" in scrape(where)
+
+
+def test_a_taken_port_is_an_error(where: tuple[str, int]) -> None:
+    with pytest.raises(OSError, match="in use"):
+        room.serve(CollectorRegistry(), *where)

@@ -1,0 +1,60 @@
+"""Answers Prometheus over HTTP in threads of its own, few of them and none for long: whoever connects a thousand times,
+or sends nothing, costs nobody else anything.
+"""
+
+from __future__ import annotations
+
+import socket
+import threading
+from socketserver import ThreadingMixIn
+from typing import Any
+from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
+
+from prometheus_client import CollectorRegistry, make_wsgi_app
+
+#: Prometheus holds one connection, a pair of them two; a person with curl comes on top.
+MAX_CONNECTIONS = 8
+#: A client that neither sends nor takes anything for so long is gone.
+SILENCE_SECONDS = 5.0
+
+
+class _Server(ThreadingMixIn, WSGIServer):
+    daemon_threads = True
+
+    def __init__(self, *given: Any) -> None:
+        self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
+        super().__init__(*given)
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        if self._places.acquire(blocking=False):
+            super().process_request(request, client_address)
+        else:
+            self.shutdown_request(request)
+
+    def process_request_thread(self, request: Any, client_address: Any) -> None:
+        try:
+            super().process_request_thread(request, client_address)
+        finally:
+            self._places.release()
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A client that went away in mid-sentence is no news."""
+
+
+class _Server6(_Server):
+    address_family = socket.AF_INET6
+
+
+class _Handler(WSGIRequestHandler):
+    timeout = SILENCE_SECONDS
+
+    def log_message(self, format: str, *args: Any) -> None:
+        """Every scrape would be a line."""
+
+
+def serve(registry: CollectorRegistry, host: str, port: int) -> int:
+    """Listen from now on; the port, which the kernel chooses when `port` is 0. OSError when it cannot be had."""
+    kind = _Server6 if ":" in host else _Server
+    server = make_server(host, port, make_wsgi_app(registry), kind, _Handler)
+    threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
+    return int(server.server_port)
