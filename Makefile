@@ -1,5 +1,5 @@
 # Each target is one line onto something readable. `make help` lists them.
-.PHONY: help setup demo test build lint format bench fuzz mutants interop docs pins container
+.PHONY: help setup demo test build lint format bench fuzz mutants interop docs pins container fresh
 ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 help:    ## this list
@@ -28,5 +28,7 @@ docs:    ## write what is generated in docs/
 	@.venv/bin/python docs/generate.py && .venv/bin/python docs/generate_seen.py
 container: ## the steps of deploy/container in a Debian root; takes minutes
 	@$(ROOT) tests/container
+fresh:   ## this tree's last commit, set up in a Debian root that has nothing; takes minutes
+	@$(ROOT) tests/fresh setup
 pins:    ## renew requirements.txt from requirements.in
 	@deploy/pins
