@@ -17,7 +17,7 @@
 #include <sys/socket.h>
 #include <xdp/xsk.h>
 
-enum { CHUNK = 2048, BATCH = 64, RX = 2048, TX = 2048, FILL = 4096, COMPLETION = 4096 };
+enum { CHUNK = 2048, BATCH = 64, RX = 4096, TX = 2048, FILL = 8192, COMPLETION = 4096 };
 enum { QUEUES_MAX = 8, WORKERS_MAX = 8, KICKS_MAX = 64, IDLE_MS = 100 };
 
 #define MUST(what)                                                                                                     \
