@@ -302,11 +302,12 @@ static uint32_t send_frames(struct xs_worker *w, struct xs_port *port, const str
 {
     struct xsk_port *impl = port->impl;
     struct xsk_queue *q = &impl->queues[impl->send_on];
-    uint32_t sent = put(w, q, frames, count);
-    if (sent < count) { /* full: let the kernel take some, once */
+    uint32_t sent = put(w, q, frames, count), more = count;
+    while (more && sent < count) { /* full: let the kernel take some, as long as it does */
         kick(q);
         service(w, q);
-        sent += put(w, q, frames + sent, count - sent);
+        more = put(w, q, frames + sent, count - sent);
+        sent += more;
     }
     return sent;
 }
