@@ -11,7 +11,7 @@ refuse() {
 
 close_roots() {
     local place
-    for place in "${roots_mounted[@]}"; do umount -l "$place"; done
+    for place in "${roots_mounted[@]}"; do umount -R -l "$place"; done
     rm -rf --one-file-system "$top"
 }
 
@@ -38,6 +38,10 @@ make_root() {
     cp -aL /etc/resolv.conf "$root/etc/"
     [[ ! -d /etc/ssl/certs ]] || { mkdir -p "$root/etc/ssl" && cp -a /etc/ssl/certs "$root/etc/ssl/"; }
     [[ ! -d /usr/local/share/ca-certificates ]] || cp -a /usr/local/share/ca-certificates "$root/usr/local/share/"
+    # A mount of its own: `ip netns exec` changes how "/" propagates, which only a mount point can.
+    mount --bind "$root" "$root"
+    mount --make-private "$root"
+    roots_mounted=("$root" "${roots_mounted[@]}")
     local place
     for place in proc sys dev; do
         mount --rbind "/$place" "$root/$place"
