@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from socketserver import ThreadingMixIn
+from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
@@ -24,6 +24,12 @@ class _Server(ThreadingMixIn, WSGIServer):
     def __init__(self, *given: Any) -> None:
         self._places = threading.BoundedSemaphore(MAX_CONNECTIONS)
         super().__init__(*given)
+
+    def server_bind(self) -> None:
+        """HTTPServer's own looks up the name of its address: a question in the clear, a start that waits for DNS."""
+        TCPServer.server_bind(self)
+        self.server_name, self.server_port = str(self.server_address[0]), int(self.server_address[1])
+        self.setup_environ()
 
     def process_request(self, request: Any, client_address: Any) -> None:
         if self._places.acquire(blocking=False):

@@ -19,10 +19,14 @@ SECONDS = 10.0
 
 @pytest.fixture(params=["127.0.0.1", "::1"])
 def where(request: pytest.FixtureRequest) -> tuple[str, int]:
+    host = str(request.param)
+    return host, room.serve(numbers(), host, 0)
+
+
+def numbers() -> CollectorRegistry:
     registry = CollectorRegistry()
     Gauge("seven", "a number", registry=registry).set(7)
-    host = str(request.param)
-    return host, room.serve(registry, host, 0)
+    return registry
 
 
 def scrape(where: tuple[str, int]) -> str:
@@ -75,3 +79,15 @@ def test_who_leaves_at_once_makes_place(where: tuple[str, int]) -> None:
 def test_a_taken_port_is_an_error(where: tuple[str, int]) -> None:
     with pytest.raises(OSError, match="in use"):
         room.serve(CollectorRegistry(), *where)
+
+
+def test_it_asks_no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway's question for a name would leave it in the clear, and its start would wait for the answer."""
+
+    def ask_dns(*given: object) -> str:
+        raise AssertionError(f"a name was asked for: {given}")
+
+    for question in ("getfqdn", "gethostbyaddr", "gethostbyname", "getnameinfo"):
+        monkeypatch.setattr(socket, question, ask_dns)
+    port = room.serve(numbers(), "127.0.0.1", 0)
+    assert "seven 7.0" in scrape(("127.0.0.1", port))
