@@ -95,7 +95,7 @@ class GatewayTable(_Table):
     run_dir: FilePath = "/run/xdpsec"
     """Directory in tmpfs: sequence state of this boot, control socket, lock. One per gateway."""
     state_dir: FilePath = "/var/lib/xdpsec"
-    """Directory on disk: sequence state that survives a reboot. One per gateway."""
+    """Directory on disk: sequence state that survives a reboot; the account's, mode 0700. One per gateway."""
     metrics: str = "127.0.0.1:9310"
     """Address and port where Prometheus reads."""
 
