@@ -72,7 +72,8 @@ static inline void xs_hop_emit(struct xs_worker *w, struct xs_frame *f, const st
                                struct xs_sa *sa)
 {
     if (__builtin_expect(!hop->resolved, 0)) {
-        xs_hop_wait(w, f, hop, verdict, sa);
+        struct xs_frame waiting = *f; /* a copy, so that the caller's own may live in registers */
+        xs_hop_wait(w, &waiting, hop, verdict, sa);
         return;
     }
     xs_hop_write(f, hop);

@@ -83,7 +83,8 @@ static inline void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32
 {
     struct xs_port *port = f->port < XS_MAX_PORTS ? w->ports[f->port] : NULL;
     if (__builtin_expect(!port || port->out_count == XS_BURST_MAX, 0)) {
-        xs_emit_slowly(w, f, verdict);
+        const struct xs_frame late = *f; /* a copy, so that the caller's own may live in registers */
+        xs_emit_slowly(w, &late, verdict);
         return;
     }
     xs_frame_put(&port->out[port->out_count], f);

@@ -30,30 +30,32 @@ struct lane {
 static struct lane lanes[XS_BURST_MAX];
 static struct xs_op ops[XS_BURST_MAX];
 
-/* Outer headers down to the ESP header. False: malformed. */
-static bool find_esp(struct lane *lane)
+/* Outer headers down to the ESP header. False: malformed. Frames go by value where they stay in registers (esp_out.c).
+ */
+static inline bool find_esp(struct lane *lane, struct xs_frame f)
 {
-    struct xs_frame *f = &lane->f;
-    if (!xs_strip_l2(f))
+    if (!xs_strip_l2(&f))
         return false;
-    uint32_t ihl = xs_ip_check(f);
-    if (!ihl || xs_is_fragment(f->data))
+    uint32_t ihl = xs_ip_check(&f);
+    if (!ihl || xs_is_fragment(f.data))
         return false;
     uint32_t offset = ihl;
-    lane->udp = f->data[9] == IPPROTO_UDP;
-    if (lane->udp) {
-        if (f->len < ihl + UDP_LEN || xs_get16(f->data + ihl + 4) != f->len - ihl)
+    bool udp = f.data[9] == IPPROTO_UDP;
+    if (udp) {
+        if (f.len < ihl + UDP_LEN || xs_get16(f.data + ihl + 4) != f.len - ihl)
             return false;
         offset += UDP_LEN;
-    } else if (f->data[9] != IPPROTO_ESP) {
+    } else if (f.data[9] != IPPROTO_ESP) {
         return false;
     }
-    if (f->len < offset + ESP_HEADER)
+    if (f.len < offset + ESP_HEADER)
         return false;
-    lane->esp = f->data + offset;
-    lane->esp_len = f->len - offset;
+    lane->udp = udp;
+    lane->esp = f.data + offset;
+    lane->esp_len = f.len - offset;
     lane->spi = xs_get32(lane->esp);
-    lane->outer_tos = f->data[1];
+    lane->outer_tos = f.data[1];
+    xs_frame_put(&lane->f, &f);
     return true;
 }
 
@@ -84,7 +86,7 @@ static bool build(struct lane *lane, struct xs_op *op)
     struct xs_sa *sa = lane->sa;
     uint8_t *esp = lane->esp, *iv = esp + ESP_HEADER;
     uint32_t around = ESP_HEADER + sa->iv_len + sa->icv_len;
-    if (lane->esp_len < around + sa->block || (lane->esp_len - around) % sa->block)
+    if (lane->esp_len < around + sa->block || (lane->esp_len - around) & (sa->block - 1U))
         return false;
     op->key = sa->key;
     op->text = iv + sa->iv_len;
@@ -128,7 +130,7 @@ static uint32_t prepare(struct xs_worker *w, struct lane *lane, struct xs_op *op
     return verdict == XS_V_DROP_NO_GRANT ? XS_V_COUNT : verdict; /* only a packet that opens may ask for a grant */
 }
 
-static uint32_t strip_trailer(struct lane *lane, const struct xs_op *op)
+static inline uint32_t strip_trailer(struct xs_frame *f, const struct xs_op *op)
 {
     const uint8_t *end = op->text + op->text_len;
     uint32_t pad = end[-2];
@@ -136,8 +138,8 @@ static uint32_t strip_trailer(struct lane *lane, const struct xs_op *op)
         return XS_V_DROP_TRAILER;
     if (!xs_padding_fits(end, pad, op->text_len))
         return XS_V_DROP_TRAILER;
-    lane->f.data = op->text;
-    lane->f.len = op->text_len - XS_ESP_TRAILER - pad;
+    f->data = op->text;
+    f->len = op->text_len - XS_ESP_TRAILER - pad;
     if (end[-1] == NEXT_IPV4)
         return XS_V_COUNT;
     if (end[-1] == NEXT_DUMMY)
@@ -145,16 +147,23 @@ static uint32_t strip_trailer(struct lane *lane, const struct xs_op *op)
     return end[-1] == NEXT_IPV6 ? XS_V_DROP_UNSUPPORTED : XS_V_DROP_TRAILER;
 }
 
-/* Into the outbound path as if it came from inside: to another tunnel, or an ICMP error back through this one. */
-static void turn_around(struct xs_worker *w, struct xs_frame *f)
+#define EXIT __attribute__((noinline, cold)) static void
+
+EXIT drop(struct xs_worker *w, struct xs_frame f, uint32_t verdict, struct xs_sa *sa)
 {
-    f->data -= XS_ETH_LEN;
-    f->len += XS_ETH_LEN;
-    f->l2_len = XS_ETH_LEN;
-    f->flags = XS_FRAME_INNER;
-    memset(f->data, 0, 12);
-    xs_put16(f->data + 12, XS_ETHERTYPE_IP);
-    xs_outbound(w, f, 1);
+    xs_drop(w, &f, verdict, sa);
+}
+
+/* Into the outbound path as if it came from inside: to another tunnel, or an ICMP error back through this one. */
+EXIT turn_around(struct xs_worker *w, struct xs_frame f)
+{
+    f.data -= XS_ETH_LEN;
+    f.len += XS_ETH_LEN;
+    f.l2_len = XS_ETH_LEN;
+    f.flags = XS_FRAME_INNER;
+    memset(f.data, 0, 12);
+    xs_put16(f.data + 12, XS_ETHERTYPE_IP);
+    xs_outbound(w, &f, 1);
 }
 
 static uint32_t inside_address(const struct xs_worker *w)
@@ -166,48 +175,46 @@ static uint32_t inside_address(const struct xs_worker *w)
     return addr;
 }
 
-static void refuse(struct xs_worker *w, struct lane *lane, uint32_t ihl, enum xs_icmp kind, uint32_t mtu,
-                   uint32_t verdict)
+EXIT refuse(struct xs_worker *w, struct xs_frame f, struct xs_sa *sa, enum xs_icmp kind, uint32_t mtu, uint32_t verdict)
 {
-    if (xs_icmp_error(w, &lane->f, ihl, kind, mtu, inside_address(w)))
-        turn_around(w, &lane->f);
+    uint32_t ihl = (f.data[0] & 15U) * 4;
+    if (xs_icmp_error(w, &f, ihl, kind, mtu, inside_address(w)))
+        turn_around(w, f);
     else
-        xs_drop(w, &lane->f, verdict, lane->sa);
+        drop(w, f, verdict, sa);
 }
 
-static void forward(struct xs_worker *w, struct lane *lane, uint32_t ihl)
+static inline void forward(struct xs_worker *w, struct xs_frame *f, struct xs_sa *sa, uint32_t ihl)
 {
-    struct xs_frame *f = &lane->f;
     uint8_t *ip = f->data;
     uint32_t dst;
     memcpy(&dst, ip + 16, sizeof dst);
     const struct xs_hop *hop = xs_fib_lookup(w, dst);
     if (ip[8] <= 1) {
-        refuse(w, lane, ihl, XS_ICMP_TIME_EXCEEDED, 0, XS_V_DROP_TTL);
+        refuse(w, *f, sa, XS_ICMP_TIME_EXCEEDED, 0, XS_V_DROP_TTL);
         return;
     }
     if (hop->routed && w->ports[hop->port]->conf.role == XS_ROLE_OUTSIDE) {
-        turn_around(w, f); /* hub and spoke; what no policy protects is dropped there, never sent in the clear */
+        turn_around(w, *f); /* hub and spoke; what no policy protects is dropped there, never sent in the clear */
         return;
     }
     if (hop->routed && f->len > hop->mtu) {
         if (xs_get16(ip + 6) & DF)
-            refuse(w, lane, ihl, XS_ICMP_TOO_BIG, hop->mtu, XS_V_DROP_TOO_BIG);
+            refuse(w, *f, sa, XS_ICMP_TOO_BIG, hop->mtu, XS_V_DROP_TOO_BIG);
         else
-            xs_drop(w, f, XS_V_DROP_TOO_BIG, lane->sa);
+            drop(w, *f, XS_V_DROP_TOO_BIG, sa);
         return;
     }
     xs_ttl_decrement(ip);
     if (xs_is_tcp_syn(ip, ihl, f->len)) {
-        const struct xs_sa *back =
-            xs_sad_outbound(w->sad, lane->sa->child); /* may be another worker's: then our twin */
-        xs_mss_clamp(ip, ihl, f->len, back ? back->inner_mtu : lane->sa->inner_mtu);
+        const struct xs_sa *back = xs_sad_outbound(w->sad, sa->child); /* may be another worker's: then our twin */
+        xs_mss_clamp(ip, ihl, f->len, back ? back->inner_mtu : sa->inner_mtu);
     }
-    xs_hop_emit(w, f, hop, XS_V_DECRYPTED, lane->sa);
+    xs_hop_emit(w, f, hop, XS_V_DECRYPTED, sa);
 }
 
 /* Authenticated? And then: granted? A packet that opened but is past the mark is the reason to ask for more. */
-static uint32_t opened(struct xs_worker *w, struct lane *lane, const struct xs_op *op, uint32_t replay)
+static inline uint32_t opened(struct xs_worker *w, struct lane *lane, const struct xs_op *op, uint32_t replay)
 {
 #ifdef XS_MUTANT_ICV
     (void)op; /* here and not in the engine: an engine that accepts anything fails its known answers at start */
@@ -221,38 +228,39 @@ static uint32_t opened(struct xs_worker *w, struct lane *lane, const struct xs_o
 }
 
 /* Trailer, inner header, selectors, ECN. The packet is whole and permitted when this says XS_V_COUNT. */
-static uint32_t inner_check(struct lane *lane, const struct xs_op *op, uint32_t *ihl)
+static inline uint32_t inner_check(const struct lane *lane, struct xs_frame *f, const struct xs_op *op, uint32_t *ihl)
 {
-    uint32_t verdict = strip_trailer(lane, op);
+    uint32_t verdict = strip_trailer(f, op);
     if (verdict != XS_V_COUNT)
         return verdict;
-    *ihl = xs_ip_check(&lane->f);
+    *ihl = xs_ip_check(f);
     if (!*ihl)
         return XS_V_DROP_INNER;
-    const struct xs_flow flow = xs_flow_from(lane->f.data, *ihl, lane->f.len);
+    const struct xs_flow flow = xs_flow_from(f->data, *ihl, f->len);
     bool needs_ports = false;
     if (!xs_selector_check(lane->sa, &flow, &needs_ports))
         return needs_ports ? XS_V_DROP_FRAGMENT : XS_V_DROP_SELECTOR;
-    return xs_merge_ecn(lane->f.data, lane->outer_tos) ? XS_V_COUNT : XS_V_DROP_ECN;
+    return xs_merge_ecn(f->data, lane->outer_tos) ? XS_V_COUNT : XS_V_DROP_ECN;
 }
 
 /* Pass 3 for one packet: check again (its neighbour in the burst may bear the same number), open, mark, inner check. */
-static void finish(struct xs_worker *w, struct lane *lane, const struct xs_op *op, struct xs_tally *tally)
+static inline void finish(struct xs_worker *w, struct lane *lane, const struct xs_op *op, struct xs_tally *tally)
 {
     struct xs_sa *sa = lane->sa;
+    struct xs_frame f = lane->f;
     uint32_t ihl = 0;
     uint32_t verdict = xs_replay_check(sa, lane->seq);
     verdict = verdict == XS_V_DROP_REPLAY ? verdict : opened(w, lane, op, verdict);
     if (verdict == XS_V_COUNT) {
         xs_replay_mark(sa, lane->seq);
-        verdict = inner_check(lane, op, &ihl);
+        verdict = inner_check(lane, &f, op, &ihl);
     }
     if (verdict != XS_V_COUNT) {
-        xs_drop(w, &lane->f, verdict, sa);
+        drop(w, f, verdict, sa);
         return;
     }
-    xs_tally_add(tally, sa, lane->f.len);
-    forward(w, lane, ihl);
+    xs_tally_add(tally, sa, f.len);
+    forward(w, &f, sa, ihl);
 }
 
 /* Pass 1: parse all and prefetch the SAD, then look up and check all. Returns the lanes that go on. */
@@ -263,12 +271,11 @@ static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32
         struct lane *lane = &lanes[parsed];
         if (i + XS_AHEAD < count)
             xs_fetch_headers(frames[i + XS_AHEAD].data);
-        lane->f = frames[i];
-        if (find_esp(lane)) {
+        if (find_esp(lane, frames[i])) {
             __builtin_prefetch(&w->sad->by_spi[xs_sad_hash(w->sad, lane->spi)]);
             parsed++;
         } else {
-            xs_drop(w, &lane->f, no_esp(frames[i]), NULL);
+            xs_drop(w, &frames[i], no_esp(frames[i]), NULL);
         }
     }
     for (uint32_t i = 0; i < parsed; i++) {
