@@ -24,7 +24,7 @@ from xdpsec.demo.lab import Lab
 
 ALTERNATIONS = 11
 TURN_MS = 400
-#: The share of its own best output that the gateway must carry without loss.
+#: The share of its own output under overload that the gateway must carry without loss.
 STEADY_SHARE = 0.8
 STEADY_SIZE = 1408
 STATION = Path(__file__).parent / "station.py"
@@ -74,7 +74,7 @@ def unaccounted(counts: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The run at 80 % of the output reached at `size` bytes: frames offered, come out, and dropped anywhere."""
+    """The run at 80 % of the output held at `size` bytes: frames offered, come out, and dropped anywhere."""
 
     size: int
     workers: int
@@ -101,18 +101,22 @@ def measure(
     """Rows veth-forward and, where DPDK is, veth-testpmd for each size; then the steady run, where a core is left for
     the generator, which keeps pace by spinning."""
     rows: list[Row] = []
+    held = (
+        0.0  # what the gateway put out in every turn: a virtual machine's core is not equally fast for a whole minute
+    )
     with stations(workers, programs) as found:
         for size in SIZES:
             before = found["gateway"].ask(do="count")
             rates = alternate(found, size, turns)
+            if size == STEADY_SIZE:
+                held = 1e9 / max(rates["gateway"])
             accounts = {kind: found[kind].ask(do="count") for kind in ("gateway", "forward")}
             for row in _rows(size, workers, rates, accounts, before):
                 rows.append(row)
                 told(row)
         steady = None
         if workers < len(os.sched_getaffinity(0)):
-            best = next(1e9 / row.ours_ns for row in rows if row.size == STEADY_SIZE)
-            steady = run_steady(found["gateway"], workers, int(best * STEADY_SHARE), steady_seconds)
+            steady = run_steady(found["gateway"], workers, int(held * STEADY_SHARE), steady_seconds)
     return rows, steady
 
 
