@@ -21,7 +21,8 @@ struct xs_op {
     uint32_t aad_len;
     uint32_t auth_tail; /* CBC/HMAC with ESN: high 32 bits (host order) authenticated after the text */
     bool has_auth_tail;
-    bool ok; /* out */
+    bool cold; /* text is not in our cache: the engine fetches it while it works on the packet before */
+    bool ok;   /* out */
 };
 
 struct xs_engine {

@@ -32,7 +32,8 @@ static inline void xs_frame_put(struct xs_frame *to, const struct xs_frame *f)
     to->vlan = f->vlan;
 }
 
-/* INNER: came out of a tunnel, so its Ethernet header is ours and names nobody to answer. */
-enum xs_frame_flag { XS_FRAME_HANDED = 1, XS_FRAME_TAGGED = 2, XS_FRAME_INNER = 4 };
+/* INNER: came out of a tunnel, so its Ethernet header is ours and names nobody to answer. COLD: its bytes lie where
+ * another core or a device has put them, not in our cache. */
+enum xs_frame_flag { XS_FRAME_HANDED = 1, XS_FRAME_TAGGED = 2, XS_FRAME_INNER = 4, XS_FRAME_COLD = 8 };
 
 #endif

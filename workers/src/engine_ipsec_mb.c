@@ -92,6 +92,15 @@ static void key_free(struct xs_key *key)
     free(key);
 }
 
+enum { LINE = 64 };
+static inline void fetch_next(const struct xs_op *ops, uint32_t i, uint32_t count)
+{
+    if (i + 1 == count || !ops[i + 1].cold)
+        return;
+    for (const uint8_t *at = ops[i + 1].text; at < ops[i + 1].icv; at += LINE)
+        __builtin_prefetch(at);
+}
+
 static void gcm_seal(struct xs_op *op)
 {
     struct gcm_context_data ctx;
@@ -162,6 +171,7 @@ static void seal(struct xs_op *ops, uint32_t count)
     for (uint32_t i = 0; i < count; i++) {
         struct xs_op *op = &ops[i];
         if (op->key->cipher == XS_AES_GCM) {
+            fetch_next(ops, i, count);
             gcm_seal(op);
             continue;
         }
@@ -203,6 +213,7 @@ static void open_burst(struct xs_op *ops, uint32_t count)
     uint32_t waiting = 0;
     for (uint32_t i = 0; i < count; i++) {
         if (ops[i].key->cipher == XS_AES_GCM) {
+            fetch_next(ops, i, count);
             gcm_open(&ops[i]);
             continue;
         }

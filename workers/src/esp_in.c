@@ -89,6 +89,7 @@ static bool build(struct lane *lane, struct xs_op *op)
     if (lane->esp_len < around + sa->block || (lane->esp_len - around) & (sa->block - 1U))
         return false;
     op->key = sa->key;
+    op->cold = lane->f.flags & XS_FRAME_COLD;
     op->text = iv + sa->iv_len;
     op->text_len = lane->esp_len - around;
     op->icv = op->text + op->text_len;

@@ -118,6 +118,7 @@ static inline void build(struct lane *lane, struct xs_op *op, struct xs_frame *f
     xs_put32(esp + 4, (uint32_t)seq);
     lane->inner_len = f->len;
     op->key = sa->key;
+    op->cold = f->flags & XS_FRAME_COLD;
     op->text = text;
     op->text_len = f->len + pad + TRAILER;
     op->icv = text + op->text_len;

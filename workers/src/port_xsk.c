@@ -195,6 +195,7 @@ static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queu
             .chunk = chunk,
             .port = port->conf.index,
             .queue = q->queue,
+            .flags = XS_FRAME_COLD,
         };
         w->loop->owners[chunk] = w->loop->me;
     }
