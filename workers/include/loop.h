@@ -41,6 +41,7 @@ struct xs_loop {
     uint32_t event_head, event_count;
     struct xs_held held[XS_HELD_MAX];
     uint32_t held_count;
+    bool started; /* until then the rings and what we would own hold a predecessor's leavings: nothing may move */
     bool wake[XS_MAX_WORKERS]; /* given a frame in this breath */
     bool unsent;               /* a transmit ring still holds what the kernel did not take */
     bool idle;                 /* the last breath moved nothing: time for what is not urgent */

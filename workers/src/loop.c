@@ -118,6 +118,8 @@ int xs_worker_event(struct xs_worker *w, struct xs_event *event)
 
 void xs_ports_flush(struct xs_worker *w)
 {
+    if (!w->loop->started) /* neighbours and SAs come before the start: chunks taken now would be swept with the rest */
+        return;
     uint64_t clock = __rdtsc();
     w->loop->unsent = false;
     for (uint32_t p = 0; p < XS_MAX_PORTS; p++) {

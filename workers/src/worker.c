@@ -136,6 +136,7 @@ int xs_worker_start(struct xs_worker *w)
     xs_pool_sweep(w->loop->pool, w->conf.index);
     if (w->conf.wake_fds)
         w->loop->watched[XS_WATCH_WAKE].fd = w->conf.wake_fds[w->conf.index];
+    w->loop->started = true;
     xs_ports_flush(w); /* fills the fill rings, kicks what stood in the transmit rings */
     return 0;
 }
