@@ -149,7 +149,6 @@ struct xs_counters {
     uint64_t tx_packets[XS_MAX_PORTS]; /* descriptors submitted to the kernel */
     uint64_t tx_bytes[XS_MAX_PORTS];
     uint64_t tx_completed[XS_MAX_PORTS]; /* completions reaped by this worker, whoever sent them */
-    uint64_t generated[XS_MAX_PORTS];    /* frames sent that nobody received: ICMP errors */
     uint64_t cycles[XS_STAGE_COUNT];     /* TSC cycles spent per stage */
     uint64_t handoff_sent;
     uint64_t handoff_received;

@@ -33,7 +33,7 @@ def counters(**more: object) -> Counters:
     zero = Counters(
         verdicts=(0,) * len(VERDICT), batches=(0,) * lib.XS_BATCH_BUCKETS, batch_packets=0, rx_packets=per_port(),
         rx_bytes=per_port(), tx_packets=per_port(), tx_bytes=per_port(), tx_completed=per_port(),
-        generated=per_port(), cycles=(0,) * lib.XS_STAGE_COUNT, handoff_sent=0, handoff_received=0, held=0,
+        cycles=(0,) * lib.XS_STAGE_COUNT, handoff_sent=0, handoff_received=0, held=0,
         ring_rx_fill=0, ring_fill_missing=0, wakeups=0, idle_ns=0, started_ns=0, heartbeat_ns=0,
     )  # fmt: skip
     return replace(zero, **more)  # type: ignore[arg-type]

@@ -244,14 +244,15 @@ static void kick(struct xsk_queue *q)
 
 static void reap(struct xs_worker *w, struct xsk_queue *q)
 {
-    uint32_t at, count = xsk_ring_cons__peek(&q->completion, XS_CACHE_BATCH, &at);
+    uint32_t chunks[XS_CACHE_BATCH], at, count = xsk_ring_cons__peek(&q->completion, XS_CACHE_BATCH, &at);
     for (uint32_t i = 0; i < count; i++) {
-        uint32_t chunk = (uint32_t)(*xsk_ring_cons__comp_addr(&q->completion, at + i) >> shift_of(w));
-        w->loop->owners[chunk] = w->loop->me;
-        xs_chunk_give(w, chunk);
+        chunks[i] = (uint32_t)(*xsk_ring_cons__comp_addr(&q->completion, at + i) >> shift_of(w));
+        w->loop->owners[chunks[i]] = w->loop->me;
     }
-    if (count)
+    if (count) /* before others can get them from the pool: whoever reaps after our death must not find them here */
         xsk_ring_cons__release(&q->completion, count);
+    for (uint32_t i = 0; i < count; i++)
+        xs_chunk_give(w, chunks[i]);
     w->counters->tx_completed[q->port] += count;
 }
 

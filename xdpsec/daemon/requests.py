@@ -17,6 +17,7 @@ from xdpsec.channel import messages as words
 from xdpsec.channel.framing import Received, close_all
 from xdpsec.config.keys import check_owner
 from xdpsec.config.values import Config
+from xdpsec.daemon.durable import SUFFIX
 from xdpsec.daemon.holdings import Holdings
 from xdpsec.daemon.rooms import Fence
 from xdpsec.errors import ConfigError, LocalError, XdpsecError
@@ -24,7 +25,6 @@ from xdpsec.errors import ConfigError, LocalError, XdpsecError
 #: An answer and the descriptors that go with it, for good.
 Answer = tuple[words.PortAttached | words.Done, list[int]]
 
-MARKER = ".used"
 #: A control whose supervisor was killed is ended by the kernel, which may take a moment; then the marker is free.
 MARKER_SECONDS, MARKER_PAUSE = 3.0, 0.05
 
@@ -140,7 +140,7 @@ def open_key_file(path: str) -> list[int]:
     opened = [_open(path, os.O_RDONLY)]
     try:
         check_owner(os.fstat(opened[0]), path)
-        marker = path + MARKER
+        marker = path + SUFFIX
         new = not os.path.lexists(marker)
         opened.append(_open(marker, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW))
         check_owner(os.fstat(opened[1]), marker)

@@ -155,15 +155,13 @@ def _traffic(view: View, rows: Sequence[tuple[int, Counters]]) -> Iterator[Famil
     packets = _counter("worker_packets", "Frames by port", where)
     octets = _counter("worker_bytes", "Bytes of frames by port", where)
     done = _counter("worker_completions", "Frames that the kernel reported as sent", ("worker", "port"))
-    made = _counter("worker_generated", "Frames sent that nobody received: ICMP errors", ("worker", "port"))
     for worker, c in rows:
         for port in view.ports:
             at, name = port.index, port.interface
             _rows(packets, [((worker, name, "in"), c.rx_packets[at]), ((worker, name, "out"), c.tx_packets[at])])
             _rows(octets, [((worker, name, "in"), c.rx_bytes[at]), ((worker, name, "out"), c.tx_bytes[at])])
             _rows(done, [((worker, name), c.tx_completed[at])])
-            _rows(made, [((worker, name), c.generated[at])])
-    yield from (packets, octets, done, made)
+    yield from (packets, octets, done)
 
 
 def _batches(counters: Sequence[Counters]) -> Family:

@@ -146,7 +146,6 @@ class Counters:
     tx_packets: tuple[int, ...]
     tx_bytes: tuple[int, ...]
     tx_completed: tuple[int, ...]
-    generated: tuple[int, ...]
     cycles: tuple[int, ...]
     handoff_sent: int
     handoff_received: int

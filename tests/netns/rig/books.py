@@ -30,7 +30,7 @@ SENT = ("DECRYPTED", "ENCRYPTED", "ANSWERED")
 @dataclass
 class Page:
     """By port: `came` to the door, `redirected` by it, `lost` in sockets, `taken` by workers, `given` to the kernel by
-    workers, `completed`, `made` by workers themselves. `verdicts` of all workers, `held` frames wait."""
+    workers, `completed`. `verdicts` of all workers, `held` frames wait."""
 
     came: dict[str, int] = field(default_factory=dict)
     redirected: dict[str, int] = field(default_factory=dict)
@@ -38,7 +38,6 @@ class Page:
     taken: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     given: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     completed: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    made: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     verdicts: dict[str, int] = field(default_factory=lambda: defaultdict(int))
     held: int = 0
 
@@ -59,8 +58,6 @@ def read(gateway: Gateway) -> Page:
                 side[labels["port"]] += value
             case "xdpsec_worker_completions_total":
                 page.completed[labels["port"]] += value
-            case "xdpsec_worker_generated_total":
-                page.made[labels["port"]] += value
             case "xdpsec_worker_verdicts_total":
                 page.verdicts[labels["verdict"]] += value
             case "xdpsec_worker_held_frames":
