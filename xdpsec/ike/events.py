@@ -55,8 +55,8 @@ class DirectionKeys:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedChild:
-    """A pair of SAs, both directions ready to install. `protocol` 3 ESP, 2 AH; `encr` (id 0 with AH) and `integ` (0 with
-    AEAD) are IANA numbers; `ke` the groups of its own exchange, empty = none. `encap` = inside UDP between the ports of
+    """A pair of SAs, both directions ready to install. `protocol` 3 ESP, 2 AH; `encr` (id 0: AH) and `integ` (0: AEAD)
+    are IANA numbers; `ke` the groups of its own exchange, empty = none. `encap` = inside UDP between the ports of
     `path`. `initiator`: we began the exchange that made it. `replaces`: inbound SPI of the SA that this one rekeys,
     0 = none. `resource`: the worker index of RFC 9611, None = any."""
 
@@ -87,7 +87,7 @@ class NegotiatedChild:
 
 @dataclass(frozen=True, slots=True)
 class IkeUp:
-    """The peer is authenticated. `suite` names the algorithms for people; `hybrid`: ML-KEM took part; `ppk`: RFC 8784."""
+    """The peer is authenticated. `suite` names the algorithms for people; `hybrid`: ML-KEM took part."""
 
     ike: int
     peer: str
@@ -170,7 +170,7 @@ class RetireChild:
 
 @dataclass(frozen=True, slots=True)
 class ChildFailed:
-    """A child was wanted and is not there; the IKE SA stays. `notify` as refused by us or the peer, 0 = a local cause."""
+    """A wanted child is not there; the IKE SA stays. `notify` as refused by us or the peer, 0 = a local cause."""
 
     ike: int
     peer: str

@@ -40,7 +40,7 @@ class IkeOffer:
 @dataclass(frozen=True, slots=True)
 class EspOffer:
     """One proposal for a child SA. `protocol` 3 ESP, 2 AH (then `encr` is empty). `ke` empty = no PFS, 0 in it = NONE.
-    In IKE_AUTH `ke` and `extra` are left out (RFC 7296 sec. 1.2). `esn` in order of preference: (True,), (True, False)."""
+    In IKE_AUTH `ke` and `extra` are left out (RFC 7296 sec. 1.2). `esn` in order of preference."""
 
     protocol: int
     encr: tuple[Algorithm, ...]
@@ -62,7 +62,7 @@ class Identity:
 
 
 class IdentityRule(Protocol):
-    """Which identities are the peer's: an exact one, or a pattern where the configuration says so. `str` is for logs."""
+    """Which identities are the peer's: one, or a pattern where the configuration says so. `str` is for logs."""
 
     def matches(self, identity: Identity) -> bool: ...
 
