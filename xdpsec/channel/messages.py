@@ -49,15 +49,18 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class SaInstall:
-    """One SA for one direction (RFC 4301 sec. 4.4.2). Keys are raw bytes; for GCM `key` ends with the salt.
-    Window in packets, MTU in bytes; encap ports 0 = no UDP encapsulation. Answered by Ack."""
+    """One SA for one direction (RFC 4301 sec. 4.4.2). Keys are raw bytes; `key` ends with the salt of GCM, CCM and
+    ChaCha20-Poly1305, with the nonce of CTR. Window in packets, MTU in bytes; encap ports 0 = no UDP encapsulation.
+    Limits count what the slot has counted, bytes of inner packets; 0 = none: a soft one is told once by SaSoft, a hard
+    one stops the SA (Exhausted, then counted drops), by packets exactly when outbound, else at the end of the burst
+    that reaches it. Answered by Ack."""
 
     spi: int
     outbound: bool
     child: int
     slot: int
-    cipher: str  # "aes-gcm", "aes-cbc"
-    auth: str  # "", "sha1", "sha256", "sha384", "sha512"
+    cipher: str  # "aes-gcm", "aes-ccm", "aes-ctr", "aes-cbc", "chacha20-poly1305", "null", "3des-cbc"
+    auth: str  # "" (with an AEAD), "sha1", "sha256", "sha384", "sha512", "xcbc", "cmac"
     key: bytes
     auth_key: bytes
     icv_len: int
@@ -73,6 +76,12 @@ class SaInstall:
     copy_dscp: bool = True
     dscp: int = 0
     df: str = "copy"  # "copy", "set", "clear"
+    soft_bytes: int = 0
+    soft_packets: int = 0
+    hard_bytes: int = 0
+    hard_packets: int = 0
+    tell_use: bool = False  # inbound: say SaFirstUse when the first packet opened
+    any_encap: bool = False  # inbound: with and without UDP, as negotiated SAs must (RFC 7296 sec. 2.23)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +98,19 @@ class SaUse:
 
     child: int
     spi: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaMove:
+    """The SA runs between other outer addresses and UDP ports from the next burst on (RFC 4555, RFC 7296 sec. 2.23);
+    ports 0 = no UDP encapsulation. Numbers, keys and window stay. Answered by Ack."""
+
+    spi: int
+    outbound: bool
+    local: str
+    remote: str
+    encap_local: int
+    encap_remote: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +213,21 @@ class Acquire:
 
 @dataclass(frozen=True, slots=True)
 class Exhausted:
-    """The SA in `slot` stopped: sequence numbers used up."""
+    """The SA in `slot` stopped: sequence numbers used up, or a hard limit reached."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaFirstUse:
+    """The inbound SA in `slot` opened its first packet: the peer uses it. Said once, where SaInstall asked for it."""
+
+    slot: int
+
+
+@dataclass(frozen=True, slots=True)
+class SaSoft:
+    """The SA in `slot` reached a soft limit. Said once."""
 
     slot: int
 
@@ -317,7 +353,7 @@ class WorkerDied:
 
 Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
-    | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
+    | SaMove | SaFirstUse | SaSoft | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
     | PortAttached | Done | WorkerDied | operator.Question | operator.Answer
 )  # fmt: skip
@@ -335,6 +371,7 @@ TABLE: dict[int, type] = {
     9: Go,
     10: SaQuery,
     11: Stop,
+    12: SaMove,
     32: Ready,
     33: Ack,
     34: GrantWanted,
@@ -342,6 +379,8 @@ TABLE: dict[int, type] = {
     36: Acquire,
     37: Exhausted,
     38: SaEngines,
+    39: SaFirstUse,
+    40: SaSoft,
     64: AttachPort,
     65: OpenSocket,
     66: OpenKeyFile,
