@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from xdpsec.crypto.announce import Announcement
     from xdpsec.ike.events import Path
 
 ANY_PORT = (0, 65535)
@@ -73,12 +74,12 @@ class Signer(Protocol):
     @property
     def certificates(self) -> tuple[bytes, ...]: ...
 
-    def methods(self, hashes: frozenset[int], announced: tuple[bytes, ...]) -> tuple[int, ...]:
+    def methods(self, hashes: frozenset[int], announced: tuple[Announcement, ...]) -> tuple[int, ...]:
         """AUTH methods that this key can use with a peer that knows `hashes` (SIGNATURE_HASH_ALGORITHMS, empty = it
         sent none) and announced these methods (RFC 9593; empty = nothing announced), best first."""
         ...
 
-    def sign(self, octets: bytes, hashes: frozenset[int], announced: tuple[bytes, ...]) -> tuple[int, bytes]:
+    def sign(self, octets: bytes, hashes: frozenset[int], announced: tuple[Announcement, ...]) -> tuple[int, bytes]:
         """(AUTH method, AUTH data) over the octets; PeerError when the peer can verify none of ours."""
         ...
 
