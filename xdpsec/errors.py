@@ -11,14 +11,16 @@ class XdpsecError(Exception):
 
 
 class PeerError(XdpsecError):
-    """The peer sent what we refuse. `notify` is the number to answer with (RFC 7296 sec. 3.10.1), 0 = silence."""
+    """The peer sent what we refuse. `notify` is the number to answer with (RFC 7296 sec. 3.10.1), 0 = silence; `data`
+    is what that notify carries, if anything: the group we want, the payload we do not know."""
 
     notify = 0
 
-    def __init__(self, text: str, notify: int | None = None) -> None:
+    def __init__(self, text: str, notify: int | None = None, data: bytes = b"") -> None:
         super().__init__(text)
         if notify is not None:
             self.notify = notify
+        self.data = data
 
 
 class LocalError(XdpsecError):

@@ -1,0 +1,159 @@
+"""The Security Association payload: proposals of transforms (RFC 7296 sec. 3.3). Judges no number in it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import IntEnum
+from struct import Struct
+
+from xdpsec.numbers import KEY_LENGTH, Encr, Esn, Integ, Ke, Prf, Protocol, TransformType
+from xdpsec.wire import limits
+from xdpsec.wire.reader import Malformed, Reader
+
+PROPOSAL = Struct("!BxHBBBB")  # last, length, number, protocol, SPI size, transforms
+TRANSFORM = Struct("!BxHBxH")  # last, length, type, id
+ATTRIBUTE = Struct("!HH")  # type, then the value (top bit of the type set) or the value's length
+SHORT = 0x8000
+MORE_PROPOSALS, MORE_TRANSFORMS = 2, 3
+#: RFC 7296 sec. 3.3.1; IKE has none in IKE_SA_INIT, where the header carries it. Unknown protocols may have any.
+SPI_SIZES: dict[int, tuple[int, ...]] = {Protocol.IKE: (0, 8), Protocol.AH: (4,), Protocol.ESP: (4,)}
+
+
+@dataclass(frozen=True, slots=True)
+class Transform:
+    """`bits` is the key length, 0 = none given. `others` holds attributes we do not know, as they came: such a
+    transform must not be chosen (RFC 7296 sec. 3.3.6)."""
+
+    type: int
+    id: int
+    bits: int = 0
+    others: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Proposal:
+    """`spi` has 0, 4 or 8 bytes for the protocols we know."""
+
+    number: int
+    protocol: int
+    spi: bytes
+    transforms: tuple[Transform, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class SecurityAssociation:
+    """Proposals in the order of preference: one in an answer."""
+
+    proposals: tuple[Proposal, ...]
+
+
+def parse_sa(reader: Reader) -> SecurityAssociation:
+    data = reader.rest()
+    return SecurityAssociation(tuple([_parse_proposal(data, at, end) for at, end in _spans(data)]))
+
+
+def build_sa(value: SecurityAssociation) -> bytes:
+    last = len(value.proposals) - 1
+    return b"".join(
+        [_build_proposal(proposal, index == last) for index, proposal in enumerate(value.proposals)],
+    )
+
+
+def _spans(data: bytes) -> list[tuple[int, int]]:
+    """Where each proposal begins and ends. Counts all there is before anything is built."""
+    spans: list[tuple[int, int]] = []
+    at, transforms = 0, 0
+    while at < len(data) or not spans:
+        if at + PROPOSAL.size > len(data):
+            raise Malformed("SA payload: a proposal is cut short")
+        last, length, _, _, _, count = PROPOSAL.unpack_from(data, at)
+        end = at + length
+        transforms += count
+        if length < PROPOSAL.size or end > len(data):
+            raise Malformed(f"SA payload: a proposal claims {length} bytes of {len(data) - at}")
+        if last != (MORE_PROPOSALS if end < len(data) else 0):
+            raise Malformed("SA payload: the mark of the last proposal is not on the last one")
+        if len(spans) == limits.PROPOSALS or transforms > limits.TRANSFORMS:
+            raise Malformed(f"SA payload: more than {limits.PROPOSALS} proposals or {limits.TRANSFORMS} transforms")
+        spans.append((at, end))
+        at = end
+    return spans
+
+
+def _parse_proposal(data: bytes, at: int, end: int) -> Proposal:
+    _, _, number, protocol, size, count = PROPOSAL.unpack_from(data, at)
+    if size not in SPI_SIZES.get(protocol, (size,)):
+        raise Malformed(f"SA payload: an SPI of {size} bytes for protocol {protocol}")
+    spi = data[at + PROPOSAL.size : at + PROPOSAL.size + size]
+    at += PROPOSAL.size + size
+    transforms: list[Transform] = []
+    for more in range(count - 1, -1, -1):
+        if at + TRANSFORM.size > end:
+            raise Malformed("SA payload: a transform is cut short")
+        length = data[at + 2] << 8 | data[at + 3]
+        stop = at + length
+        if length < TRANSFORM.size or stop > end:
+            raise Malformed(f"SA payload: a transform claims {length} bytes of {end - at}")
+        if data[at] != (MORE_TRANSFORMS if more else 0):
+            raise Malformed("SA payload: the mark of the last transform is not on the last one")
+        transforms.append(COMMON.get(data[at + 2 : stop]) or _parse_transform(data[at:stop]))
+        at = stop
+    if at != end:
+        raise Malformed(f"SA payload: a proposal of {count} transforms and {end - at} bytes that are none")
+    return Proposal(number, protocol, spi, tuple(transforms))
+
+
+def _build_proposal(value: Proposal, last: bool) -> bytes:
+    final = len(value.transforms) - 1
+    transforms = b"".join([_build_transform(each, index == final) for index, each in enumerate(value.transforms)])
+    length = PROPOSAL.size + len(value.spi) + len(transforms)
+    mark = 0 if last else MORE_PROPOSALS
+    fixed = PROPOSAL.pack(mark, length, value.number, value.protocol, len(value.spi), len(value.transforms))
+    return fixed + value.spi + transforms
+
+
+def _parse_transform(data: bytes) -> Transform:
+    """One transform with exactly its own bytes."""
+    reader = Reader(data, "SA payload: a transform")
+    _, _, kind, number = reader.unpack(TRANSFORM)
+    bits, others, count = 0, b"", 0
+    while reader.left():
+        start = reader.at
+        attribute, value = reader.unpack(ATTRIBUTE)
+        if not attribute & SHORT:
+            reader.take(value)
+        count += 1
+        if count > limits.TRANSFORM_ATTRIBUTES:
+            raise Malformed(f"SA payload: a transform has more than {limits.TRANSFORM_ATTRIBUTES} attributes")
+        if attribute == SHORT | KEY_LENGTH and value and not bits:
+            bits = value
+        else:
+            others += data[start : reader.at]
+    return Transform(kind, number, bits, others)
+
+
+def _build_transform(value: Transform, last: bool) -> bytes:
+    attributes = (ATTRIBUTE.pack(SHORT | KEY_LENGTH, value.bits) if value.bits else b"") + value.others
+    length = TRANSFORM.size + len(attributes)
+    return TRANSFORM.pack(0 if last else MORE_TRANSFORMS, length, value.type, value.id) + attributes
+
+
+def _common() -> Iterable[tuple[bytes, Transform]]:
+    """The transforms that peers send, under their bytes behind the mark: found, not built, on the hot path."""
+    registries: dict[int, type[IntEnum]] = {
+        TransformType.ENCR: Encr,
+        TransformType.PRF: Prf,
+        TransformType.INTEG: Integ,
+        TransformType.ESN: Esn,
+        TransformType.KE: Ke,
+        **dict.fromkeys(range(TransformType.ADDKE1, TransformType.ADDKE7 + 1), Ke),
+    }
+    for kind, registry in registries.items():
+        for number in registry:
+            for bits in (0, 128, 192, 256) if kind == TransformType.ENCR else (0,):
+                value = Transform(int(kind), int(number), bits)
+                yield _build_transform(value, last=True)[2:], value
+
+
+COMMON = dict(_common())

@@ -1,0 +1,82 @@
+"""Traffic selectors on the wire (RFC 7296 sec. 3.13). What they cover is worked out in ike.selectors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from struct import Struct
+
+from xdpsec.numbers import TsType
+from xdpsec.wire.reader import Malformed, Reader
+
+COUNT = Struct("!B3x")
+SELECTOR = Struct("!BBH")  # type, IP protocol, length
+RANGES: dict[int, Struct] = {TsType.IPV4_ADDR_RANGE: Struct("!HH4s4s"), TsType.IPV6_ADDR_RANGE: Struct("!HH16s16s")}
+OPAQUE = (65535, 0)  # RFC 7296 sec. 3.13.1: the one range of ports that may run backwards
+
+
+@dataclass(frozen=True, slots=True)
+class Selector:
+    """`protocol` 0 = any; ports and addresses inclusive; addresses packed, 4 or 16 bytes.
+
+    A selector of a type that we do not know has all its content in `first`, and matches nothing.
+    """
+
+    kind: int
+    protocol: int
+    first_port: int
+    last_port: int
+    first: bytes
+    last: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TsInitiator:
+    selectors: tuple[Selector, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class TsResponder:
+    selectors: tuple[Selector, ...]
+
+
+def parse_tsi(reader: Reader) -> TsInitiator:
+    return TsInitiator(_parse_selectors(reader))
+
+
+def parse_tsr(reader: Reader) -> TsResponder:
+    return TsResponder(_parse_selectors(reader))
+
+
+def build_ts(value: TsInitiator | TsResponder) -> bytes:
+    return COUNT.pack(len(value.selectors)) + b"".join([_build_selector(each) for each in value.selectors])
+
+
+def _parse_selectors(reader: Reader) -> tuple[Selector, ...]:
+    """The count is one byte: 255 at most."""
+    (count,) = reader.unpack(COUNT)
+    if not count or reader.left() < count * SELECTOR.size:
+        raise Malformed(f"{reader.what} claims {count} selectors in {reader.left()} bytes")
+    return tuple([_parse_selector(reader) for _ in range(count)])
+
+
+def _parse_selector(reader: Reader) -> Selector:
+    kind, protocol, length = reader.unpack(SELECTOR)
+    layout = RANGES.get(kind)
+    if layout is None:
+        if length < SELECTOR.size:
+            raise Malformed(f"{reader.what}: a selector of {length} bytes")
+        return Selector(kind, protocol, 0, 0, reader.take(length - SELECTOR.size), b"")
+    if length != SELECTOR.size + layout.size:
+        raise Malformed(f"{reader.what}: a selector of type {kind} has {length} bytes")
+    first_port, last_port, first, last = reader.unpack(layout)
+    if first > last or (first_port > last_port and (first_port, last_port) != OPAQUE):
+        raise Malformed(f"{reader.what}: a range runs backwards")
+    return Selector(kind, protocol, first_port, last_port, first, last)
+
+
+def _build_selector(value: Selector) -> bytes:
+    layout = RANGES.get(value.kind)
+    if layout is None:
+        return SELECTOR.pack(value.kind, value.protocol, SELECTOR.size + len(value.first)) + value.first
+    fixed = SELECTOR.pack(value.kind, value.protocol, SELECTOR.size + layout.size)
+    return fixed + layout.pack(value.first_port, value.last_port, value.first, value.last)
