@@ -1,0 +1,164 @@
+"""Traffic selectors: ours from the settings, the peer's cut down to them, ranges as prefixes for the workers.
+
+Narrowing by RFC 7296 sec. 2.9: the result is never more than either side asked for, and it holds the packet that the
+peer says started all this (its first selectors) where our policy allows that. Sets are tuples of wire's Selector.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from xdpsec.ike.events import Traffic
+from xdpsec.ike.settings import ChildSettings
+from xdpsec.numbers import PORT_MAX, TsType
+from xdpsec.wire.payloads import Selector
+
+Selectors = tuple[Selector, ...]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
+
+OPAQUE = (PORT_MAX, 0)  # RFC 7296 sec. 3.13.1: only packets whose ports cannot be seen
+ANY_PORTS = (0, PORT_MAX)
+#: Of a peer's longer list the rest is narrowed away: a cut is a subset too, and the work stays small.
+MOST = 64
+
+
+# --- ours -------------------------------------------------------------------------------------------------------
+
+
+def of_child(child: ChildSettings) -> tuple[Selectors, Selectors]:
+    """(local, remote) of a child's settings."""
+    return (
+        tuple(selector(text, child.protocol, child.local_ports) for text in child.local),
+        tuple(selector(text, child.protocol, child.remote_ports) for text in child.remote),
+    )
+
+
+def selector(text: str, protocol: int = 0, ports: tuple[int, int] = ANY_PORTS) -> Selector:
+    """From a prefix "10.0.0.0/8", an address, or a range "10.0.0.1-10.0.0.9"."""
+    first: ipaddress.IPv4Address | ipaddress.IPv6Address
+    if "-" in text:
+        first, last = (ipaddress.ip_address(end.strip()) for end in text.split("-"))
+    else:
+        network = ipaddress.ip_network(text)
+        first, last = network[0], network[-1]
+    kind = TsType.IPV4_ADDR_RANGE if first.version == 4 else TsType.IPV6_ADDR_RANGE
+    return Selector(kind, protocol, *ports, first.packed, last.packed)
+
+
+def of_packet(protocol: int, source_port: int, destination_port: int, source: str, destination: str) -> Selectors:
+    """The two selectors of the packet that wants an SA, to stand first in TSi and TSr (RFC 7296 sec. 2.9)."""
+    return (
+        selector(source, protocol, (source_port, source_port)),
+        selector(destination, protocol, (destination_port, destination_port)),
+    )
+
+
+# --- one against one --------------------------------------------------------------------------------------------
+
+
+def overlap(one: Selector, other: Selector) -> Selector | None:
+    """What both cover, None when that is nothing."""
+    if one.kind != other.kind or (one.protocol and other.protocol and one.protocol != other.protocol):
+        return None
+    first, last = max(one.first, other.first), min(one.last, other.last)
+    ports = _ports((one.first_port, one.last_port), (other.first_port, other.last_port))
+    if first > last or ports is None:
+        return None
+    return Selector(one.kind, one.protocol or other.protocol, *ports, first, last)
+
+
+def _ports(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int] | None:
+    """RFC 4301 sec. 4.4.1.1: ANY covers OPAQUE, no other range does."""
+    if OPAQUE in (one, other):
+        return OPAQUE if {one, other} <= {OPAQUE, ANY_PORTS} else None
+    first, last = max(one[0], other[0]), min(one[1], other[1])
+    return (first, last) if first <= last else None
+
+
+def covers(outer: Selector, inner: Selector) -> bool:
+    """Every packet of `inner` is one of `outer`."""
+    return overlap(outer, inner) == inner
+
+
+# --- one set against another ------------------------------------------------------------------------------------
+
+
+def narrow(theirs: Sequence[Selector], ours: Sequence[Selector]) -> Selectors:
+    """What both sets cover, the peer's order first; at most MOST, without those that another one covers."""
+    found: list[Selector] = []
+    for offered in theirs[:MOST]:
+        for allowed in ours:
+            both = overlap(offered, allowed)
+            if both is not None and not any(covers(known, both) for known in found):
+                found = [known for known in found if not covers(both, known)] + [both]
+                if len(found) == MOST:
+                    return tuple(found)
+    return tuple(found)
+
+
+def within(answer: Sequence[Selector], offered: Sequence[Selector]) -> bool:
+    """The responder's answer is a subset of what we offered, and not empty."""
+    return bool(answer) and all(any(covers(outer, one) for outer in offered) for one in answer)
+
+
+@dataclass(frozen=True, slots=True)
+class Narrowed:
+    """A child of ours that fits, with the selectors that both sides now have. `whole`: nothing was cut away."""
+
+    child: ChildSettings
+    local: Selectors
+    remote: Selectors
+    whole: bool
+
+
+def choose_child(
+    children: Iterable[ChildSettings],
+    tsi: Sequence[Selector],
+    tsr: Sequence[Selector],
+    ours: Mapping[str, tuple[Selectors, Selectors]] | None = None,
+) -> Narrowed | None:
+    """The child for a peer's TSi and TSr (remote and local, since the peer initiates), None = TS_UNACCEPTABLE. First
+    one that covers the packet standing first in both, then one that needs no cut, then the file's order. `ours` has
+    (local, remote) by child name where they are not those of the settings, as with a leased address."""
+    best: tuple[tuple[bool, bool], Narrowed] | None = None
+    for child in children:
+        local, remote = (ours or {}).get(child.name) or of_child(child)
+        found = Narrowed(child, narrow(tsr, local), narrow(tsi, remote), False)
+        if not found.local or not found.remote:
+            continue
+        whole = within(tsi[:MOST], found.remote) and within(tsr[:MOST], found.local)
+        packet = within(tsi[:1], found.remote) and within(tsr[:1], found.local)
+        if best is None or (packet, whole) > best[0]:
+            best = (packet, whole), replace(found, whole=whole)
+    return best[1] if best else None
+
+
+# --- for the host and for people --------------------------------------------------------------------------------
+
+
+def traffic(one: Selector) -> Traffic:
+    """As events have it."""
+    first, last = ipaddress.ip_address(one.first), ipaddress.ip_address(one.last)
+    return Traffic(str(first), str(last), one.protocol, (one.first_port, one.last_port))
+
+
+def prefixes(one: Selector) -> list[Network]:
+    """A range as the fewest prefixes that make it up."""
+    first, last = ipaddress.ip_address(one.first), ipaddress.ip_address(one.last)
+    return list(ipaddress.summarize_address_range(first, last))
+
+
+def text(one: Selector) -> str:
+    """10.0.0.0/8, 10.0.0.1-10.0.0.9; protocol and ports in brackets where they are not any."""
+    networks = prefixes(one)
+    first, last = ipaddress.ip_address(one.first), ipaddress.ip_address(one.last)
+    where = str(networks[0]) if len(networks) == 1 else f"{first}-{last}"
+    ports = (one.first_port, one.last_port)
+    if not one.protocol and ports == ANY_PORTS:
+        return where
+    what = {ANY_PORTS: "any", OPAQUE: "opaque"}.get(ports) or (
+        str(ports[0]) if ports[0] == ports[1] else f"{ports[0]}-{ports[1]}"
+    )
+    return f"{where}[{one.protocol or 'any'}/{what}]"
