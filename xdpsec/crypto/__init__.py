@@ -1,0 +1,1 @@
+"""Keys from numbers, over pyca/cryptography: prf, suites, exchanges, sealing. No cipher is written here."""
