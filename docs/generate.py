@@ -14,12 +14,16 @@ from typing import Any
 from pydantic import BaseModel
 
 from xdpsec.config.schema import ChildTable, GatewayTable, ManualTable, PeerTable
+from xdpsec.config.schema_ike import AuthTable, PoolTable, PpkTable
 from xdpsec.config.suites import SUITES, Suite
 
 TARGET = Path(__file__).resolve().parent / "config.md"
 TABLES: tuple[tuple[str, type[BaseModel]], ...] = (
     ("[gateway]", GatewayTable),
     ("[peers.NAME]", PeerTable),
+    ("auth = { ... }", AuthTable),
+    ("ppk = { ... }", PpkTable),
+    ("pool = { ... }", PoolTable),
     ("[peers.NAME.children.NAME]", ChildTable),
     ("manual = { ... }", ManualTable),
 )
@@ -60,7 +64,9 @@ def _type(schema: Mapping[str, Any]) -> str:
     if "enum" in schema:
         return ", ".join(f'`"{value}"`' for value in schema["enum"])
     if "const" in schema:
-        return f'`"{schema["const"]}"`'
+        return f"`{json.dumps(schema['const'])}`"
+    if "enum" in schema.get("items", {}):
+        return "list of " + _type(schema["items"])
     if "$ref" in schema or schema.get("type") == "object":
         return "table"
     if schema["type"] == "array":
@@ -78,9 +84,10 @@ def _table(title: str, model: type[BaseModel]) -> Iterator[str]:
     schema = model.model_json_schema()
     yield f"\n## {title}\n\n{schema['description']}\n"
     yield "| key | type | default | meaning |\n| --- | --- | --- | --- |"
-    for name, field in schema["properties"].items():
-        must = "**" if name in schema["required"] else ""
-        default = _default(name, field, schema["required"])
+    rows = schema["properties"].items()
+    for name, field in sorted(rows, key=lambda row: row[0] not in schema.get("required", [])):
+        must = "**" if name in schema.get("required", []) else ""
+        default = _default(name, field, schema.get("required", []))
         yield f"| {must}`{name}`{must} | {_type(field)} | {default} | {field['description']} |"
 
 

@@ -64,16 +64,18 @@ def _children(found: Review) -> Table:
 
 def _cells(child: Child, found: Review) -> list[str]:
     manual = child.manual
+    if manual is None:
+        keys = ["-", "-", "IKE", "-", "-"]
+    else:
+        encap = "-" if manual.encap is None else "{} to {}".format(*manual.encap)
+        esn = "yes" if manual.esn else "no"
+        keys = [f"{manual.spi_in:#x}", f"{manual.spi_out:#x}", manual.suite.name, esn, encap]
     numbers = [str(found.numbers.get((child.index, outbound), "-")) for outbound in (False, True)]
     return [
         child.label,
         str(found.owners[child.index]),
         ", ".join(child.local),
         ", ".join(child.remote),
-        f"{manual.spi_in:#x}",
-        f"{manual.spi_out:#x}",
-        manual.suite.name,
-        "yes" if manual.esn else "no",
-        "-" if manual.encap is None else "{} to {}".format(*manual.encap),
+        *keys,
         *numbers,
     ]

@@ -39,23 +39,23 @@ def _manual(child: Child, key: str) -> Path:
 def _spis(config: Config) -> Iterator[Refusal]:
     inbound: dict[int, Child] = {}
     outbound: dict[tuple[str, int], Child] = {}
-    for peer in config.peers:
-        for child in peer.children:
-            spi_in, spi_out = child.manual.spi_in, child.manual.spi_out
-            if spi_in in inbound:
-                text = f"inbound SPI {spi_in:#x} belongs to {inbound[spi_in].label} already"
-                yield _manual(child, "spi_in"), text, "give each child its own"
-            if (peer.remote, spi_out) in outbound:
-                text = f"outbound SPI {spi_out:#x} to {peer.remote} belongs to {outbound[peer.remote, spi_out].label}"
-                yield _manual(child, "spi_out"), text, "give each child its own"
-            inbound.setdefault(spi_in, child)
-            outbound.setdefault((peer.remote, spi_out), child)
+    remotes = {peer.name: peer.remote for peer in config.peers}
+    for child, manual in config.manual:
+        spi_in, spi_out, remote = manual.spi_in, manual.spi_out, remotes[child.peer]
+        if spi_in in inbound:
+            text = f"inbound SPI {spi_in:#x} belongs to {inbound[spi_in].label} already"
+            yield _manual(child, "spi_in"), text, "give each child its own"
+        if (remote, spi_out) in outbound:
+            text = f"outbound SPI {spi_out:#x} to {remote} belongs to {outbound[remote, spi_out].label}"
+            yield _manual(child, "spi_out"), text, "give each child its own"
+        inbound.setdefault(spi_in, child)
+        outbound.setdefault((remote, spi_out), child)
 
 
 def _key_files(config: Config) -> Iterator[Refusal]:
     seen: dict[str, Child] = {}
-    for child in config.children:
-        name = child.manual.key_file
+    for child, manual in config.manual:
+        name = manual.key_file
         if name in seen:
             text = f"{name} holds the keys of {seen[name].label} already"
             yield _manual(child, "key_file"), text, "give each child keys of its own"
@@ -63,16 +63,16 @@ def _key_files(config: Config) -> Iterator[Refusal]:
 
 
 def _counter_modes(config: Config) -> Iterator[Refusal]:
-    for child in config.children:
-        if child.manual.suite.counter and not config.gateway.allow_manual_counter_modes:
-            text = f"{child.manual.suite.name} is a counter mode, which manual keys must not use (RFC 8221 sec. 3)"
+    for child, manual in config.manual:
+        if manual.suite.counter and not config.gateway.allow_manual_counter_modes:
+            text = f"{manual.suite.name} is a counter mode, which manual keys must not use (RFC 8221 sec. 3)"
             fix = 'choose esp = "aes256-sha256", or set allow_manual_counter_modes = true in [gateway]'
             yield _manual(child, "esp"), text, fix
 
 
 def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:
-    nets = [ipaddress.ip_network(text) for text in other]
-    return any(ipaddress.ip_network(text).overlaps(net) for text in one for net in nets)
+    mine, theirs = ([ipaddress.ip_network(text) for text in side] for side in (one, other))
+    return any(a.version == b.version and a.overlaps(b) for a in mine for b in theirs)
 
 
 def _ports_meet(one: tuple[int, int], other: tuple[int, int]) -> bool:
@@ -93,12 +93,12 @@ def overlapping(one: Child, other: Child) -> bool:
 
 def _overlaps(config: Config) -> Iterator[Refusal]:
     """Prefixes either nest or are apart: in order of their first address, all that hold one are on the stack."""
-    rows = [(ipaddress.IPv4Network(text), child) for child in config.children for text in child.remote]
-    rows.sort(key=lambda row: (row[0].network_address, row[0].prefixlen))
-    stack: list[tuple[ipaddress.IPv4Network, Child]] = []
+    rows = [(ipaddress.ip_network(text), child) for child in config.children for text in child.remote]
+    rows.sort(key=lambda row: (row[0].version, int(row[0].network_address), row[0].prefixlen))
+    stack: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Child]] = []
     first: dict[int, Child] = {}
     for net, child in rows:
-        while stack and not stack[-1][0].overlaps(net):
+        while stack and (stack[-1][0].version != net.version or not stack[-1][0].overlaps(net)):
             stack.pop()
         for _, other in stack:
             early, late = sorted((child, other), key=lambda one: one.index)

@@ -7,15 +7,16 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from pydantic import ValidationError
 
-from xdpsec.config import values
+from xdpsec.config import checks_ike, loader_ike, values
 from xdpsec.config.checks import refusals
+from xdpsec.config.kinds import ANY_ADDRESS
 from xdpsec.config.lines import Path, key_lines, line_of
 from xdpsec.config.refusals import dotted, refusal
-from xdpsec.config.schema import ChildTable, FileTable, GatewayTable, ManualTable, split_endpoint
+from xdpsec.config.schema import ChildTable, FileTable, GatewayTable, ManualTable, PeerTable, split_endpoint
 from xdpsec.config.suites import SUITES
 from xdpsec.errors import ConfigError
 
@@ -67,12 +68,18 @@ def parse(text: str, file: str, cores: Sequence[int]) -> values.Config:
         table = FileTable.model_validate(tree)
     except ValidationError as errors:
         raise refusal(file, lines, errors.errors(include_url=False)) from None
+    _refuse(checks_ike.refusals(table), file, lines)
     config = _config(table, file, lines, cores)
-    found_wrong = [(line_of(lines, path), dotted(path), what, fix) for path, what, fix in refusals(config)]
-    if found_wrong:
-        line, key, what, fix = min(found_wrong)
-        raise ConfigError(file, line, key, what, fix)
+    _refuse(refusals(config), file, lines)
     return config
+
+
+def _refuse(found: Iterable[tuple[Path, str, str]], file: str, lines: dict[Path, int]) -> None:
+    """ConfigError for the first of the file."""
+    wrong = [(line_of(lines, path), dotted(path), what, fix) for path, what, fix in found]
+    if wrong:
+        line, key, what, fix = min(wrong)
+        raise ConfigError(file, line, key, what, fix)
 
 
 def _config(table: FileTable, file: str, lines: dict[Path, int], cores: Sequence[int]) -> values.Config:
@@ -81,9 +88,10 @@ def _config(table: FileTable, file: str, lines: dict[Path, int], cores: Sequence
     for name, peer in table.peers.items():
         children = []
         for child_name, child in peer.children.items():
-            children.append(_child(index, name, child_name, child))
+            children.append(_child(index, name, child_name, child, peer))
             index += 1
-        peers.append(values.Peer(name, peer.remote, peer.local or "", tuple(children)))
+        remote = "" if peer.remote == ANY_ADDRESS else peer.remote
+        peers.append(values.Peer(name, remote, peer.local or "", tuple(children), loader_ike.ike(peer)))
     absent = isinstance(table.gateway.workers, list) and sorted(set(table.gateway.workers) - set(cores))
     if absent:
         line, have = line_of(lines, ("gateway", "workers")), ", ".join(map(str, cores))
@@ -103,6 +111,7 @@ def _gateway(table: GatewayTable, cores: Sequence[int]) -> values.Gateway:
         xdp=table.xdp,
         replay_window=table.replay_window,
         allow_manual_counter_modes=table.allow_manual_counter_modes,
+        allow_legacy=table.allow_legacy,
         user=table.user,
         run_dir=table.run_dir,
         state_dir=table.state_dir,
@@ -121,17 +130,18 @@ def worker_cores(workers: int | list[int] | str, cores: Sequence[int]) -> tuple[
     return tuple(turn[worker % len(turn)] for worker in range(min(count, 32)))
 
 
-def _child(index: int, peer: str, name: str, table: ChildTable) -> values.Child:
+def _child(index: int, peer_name: str, name: str, table: ChildTable, peer: PeerTable) -> values.Child:
     return values.Child(
         index=index,
-        peer=peer,
+        peer=peer_name,
         name=name,
         local=tuple(dict.fromkeys(table.local)),
         remote=tuple(dict.fromkeys(table.remote)),
         protocol=int(table.protocol),
         local_ports=(table.local_ports[0], table.local_ports[1]),
         remote_ports=(table.remote_ports[0], table.remote_ports[1]),
-        manual=_manual(table.manual),
+        manual=_manual(table.manual) if table.manual else None,
+        negotiated=loader_ike.negotiated(table, peer) if peer.auth else None,
     )
 
 

@@ -14,10 +14,8 @@ from xdpsec.config.lines import Path, line_of
 from xdpsec.config.schema import FileTable
 from xdpsec.errors import ConfigError
 
-_LATER = {
-    "auth": "IKE is not spoken yet; give the children manual SAs",
-    "local_id": "IKE is not spoken yet; remove it",
-    "remote_id": "IKE is not spoken yet; remove it",
+_ELSEWHERE = {
+    "auth": "it goes to the peer: [peers.NAME]",
     "tun": "there is no tun port yet; name interfaces in inside",
 }
 _TYPES = {
@@ -106,8 +104,7 @@ def _example(path: Path) -> str:
     examples = {
         "gateway": 'a table [gateway] with outside = ["eth0"] and inside = ["eth1"]',
         "peers": "a table [peers.NAME] with remote and children",
-        "manual": "manual = { spi_in = ..., spi_out = ..., key_file = ... } (manual keys are the only ones so far)",
-        "children": 'children.NAME = { local = ["10.1.0.0/16"], remote = ["10.2.0.0/16"], manual = ... }',
+        "children": 'children.NAME = { local = ["10.1.0.0/16"], remote = ["10.2.0.0/16"] }',
     }
     return examples.get(str(path[-1]), f"{path[-1]} = ...")
 
@@ -116,9 +113,11 @@ def _nearest(path: Path) -> str:
     known = _keys_around(path)
     name = str(path[-1])
     close = difflib.get_close_matches(name, known, 1, 0.6)
+    if name in _ELSEWHERE:
+        return _ELSEWHERE[name]
     if close:
         return f"did you mean {close[0]}?"
-    return _LATER.get(name, f"remove it, or use one of {', '.join(known)}")
+    return f"remove it, or use one of {', '.join(known)}"
 
 
 def _keys_around(path: Path) -> list[str]:

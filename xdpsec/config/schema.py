@@ -8,43 +8,17 @@ from __future__ import annotations
 import ipaddress
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StringConstraints, field_validator, model_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from xdpsec.config.kinds import Address, FilePath, Interface, Name, Port, Prefix, Remote, Spi, Table, UdpPort
+from xdpsec.config.schema_ike import IkeChildPart, IkePart
 from xdpsec.config.suites import SUITES
-from xdpsec.numbers import PORT_MAX, SPI_MAX, SPI_MIN, WITH_PORTS, IpProtocol
+from xdpsec.numbers import PORT_MAX, WITH_PORTS, IpProtocol
 
 MAX_PORTS = 8  # XS_MAX_PORTS of bpf/shared.h
 MAX_WORKERS = 32  # XS_MAX_WORKERS
 MAX_WINDOW = 4096  # XS_WINDOW_DEFAULT: what a slot of sa_state has room for
 MAX_SELECTORS = 16  # XS_SELECTORS_MAX: rows of one SA
-
-
-def _address(text: str) -> str:
-    try:
-        address = ipaddress.IPv4Address(text)
-    except ValueError:
-        raise ValueError(f"{text!r} is no IPv4 address; write one like 203.0.113.7") from None
-    if address.is_multicast or address.is_unspecified or address.is_reserved or address.is_loopback:
-        raise ValueError(f"{text!r} cannot be a gateway's outer address; write the unicast address ESP goes to")
-    return str(address)
-
-
-def _prefix(text: str) -> str:
-    try:
-        return str(ipaddress.IPv4Network(text))
-    except ValueError:
-        pass
-    try:
-        fixed = ipaddress.IPv4Network(text, strict=False)
-    except ValueError:
-        raise ValueError(f"{text!r} is no IPv4 prefix; write one like 10.1.0.0/16") from None
-    raise ValueError(f"{text!r} has bits set beyond its length; write {fixed}")
-
-
-def _absolute(text: str) -> str:
-    if not text.startswith("/") or "\0" in text:
-        raise ValueError(f"{text!r} is not an absolute path; begin it with /")
-    return text
 
 
 def _suite(text: str) -> str:
@@ -53,23 +27,11 @@ def _suite(text: str) -> str:
     return text
 
 
-Interface = Annotated[str, StringConstraints(pattern=r"^[^\s/:]{1,15}$")]
-Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
-Address = Annotated[str, AfterValidator(_address)]
-Prefix = Annotated[str, AfterValidator(_prefix)]
-FilePath = Annotated[str, AfterValidator(_absolute)]
-Spi = Annotated[int, Field(ge=SPI_MIN, le=SPI_MAX)]
-Port = Annotated[int, Field(ge=0, le=PORT_MAX)]
-UdpPort = Annotated[int, Field(ge=1, le=PORT_MAX)]
 Core = Annotated[int, Field(ge=0, le=4095)]
 Interfaces = Annotated[list[Interface], Field(min_length=1, max_length=MAX_PORTS)]
 
 
-class _Table(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, use_attribute_docstrings=True)
-
-
-class GatewayTable(_Table):
+class GatewayTable(Table):
     """The two sides and the machine."""
 
     outside: Interfaces
@@ -90,6 +52,8 @@ class GatewayTable(_Table):
     """Packets that may arrive late and still be taken (RFC 4303 sec. 3.4.3)."""
     allow_manual_counter_modes: bool = False
     """Lets manual SAs use AES-GCM, which RFC 8221 sec. 3 forbids; see the warning in guide.md."""
+    allow_legacy: bool = False
+    """Lets proposals name what is weak: 3des, modp1024, modp1536."""
     user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "xdpsec"
     """Account of the control process and the workers. It must exist, and not be root."""
     run_dir: FilePath = "/run/xdpsec"
@@ -118,7 +82,7 @@ class GatewayTable(_Table):
         return text
 
 
-class ManualTable(_Table):
+class ManualTable(Table):
     """Two SAs with keys that you made: two SPIs, a suite and the file of keys."""
 
     spi_in: Spi
@@ -135,7 +99,7 @@ class ManualTable(_Table):
     """UDP encapsulation (RFC 3948): [local port, remote port]; without it, plain ESP."""
 
 
-class ChildTable(_Table):
+class ChildTable(IkeChildPart):
     """What is protected between which prefixes."""
 
     local: Annotated[list[Prefix], Field(min_length=1)]
@@ -148,8 +112,8 @@ class ChildTable(_Table):
     """One port or [lowest, highest] on our side; only with TCP or UDP."""
     remote_ports: list[Port] = [0, PORT_MAX]
     """The same on the peer's side."""
-    manual: ManualTable
-    """The SAs."""
+    manual: ManualTable | None = None
+    """SAs with keys that you made, for a peer without `auth`."""
 
     @field_validator("protocol", mode="before")
     @classmethod
@@ -180,23 +144,25 @@ class ChildTable(_Table):
         ported = [self.local_ports, self.remote_ports] != [[0, PORT_MAX]] * 2
         if ported and self.protocol not in WITH_PORTS:
             raise ValueError('ports without a protocol that has them; add protocol = "tcp" or "udp"')
+        if len({ipaddress.ip_network(text).version for text in (*self.local, *self.remote)}) > 1:
+            raise ValueError("IPv4 and IPv6 prefixes in one child; split it in two")
         if len(self.local) * len(self.remote) > MAX_SELECTORS:
             raise ValueError(f"more than {MAX_SELECTORS} pairs of prefixes; split the child in two")
         return self
 
 
-class PeerTable(_Table):
+class PeerTable(IkePart):
     """The other gateway."""
 
-    remote: Address
-    """Its outer IPv4 address."""
+    remote: Remote
+    """Its outer address; "any" for peers that begin from wherever they are."""
     local: Address | None = None
-    """Our outer IPv4 address; without it, the one that the route to the peer takes."""
+    """Our outer address; without it, the one that the route to the peer takes."""
     children: Annotated[dict[Name, ChildTable], Field(min_length=1)]
     """Children by name."""
 
 
-class FileTable(_Table):
+class FileTable(Table):
     """The whole file."""
 
     gateway: GatewayTable

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from xdpsec.config.suites import Suite
+from xdpsec.config.values_ike import Ike, Negotiated
 
 ANY_PORT = (0, 65535)
 
@@ -26,6 +27,7 @@ class Gateway:
     xdp: str
     replay_window: int
     allow_manual_counter_modes: bool
+    allow_legacy: bool
     user: str
     run_dir: str
     state_dir: str
@@ -52,7 +54,7 @@ class Manual:
 @dataclass(frozen=True, slots=True)
 class Child:
     """What one pair of SAs protects. `index` counts children over all peers in the order of the file; `protocol` 0
-    and ports (0, 65535) mean any."""
+    and ports (0, 65535) mean any. Either `manual` or `negotiated` is there."""
 
     index: int
     peer: str
@@ -62,7 +64,8 @@ class Child:
     protocol: int
     local_ports: tuple[int, int]
     remote_ports: tuple[int, int]
-    manual: Manual
+    manual: Manual | None = None
+    negotiated: Negotiated | None = None
 
     @property
     def label(self) -> str:
@@ -71,12 +74,14 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """`remote` is the peer's outer address; `local` ours, empty = the one that the route to the peer takes."""
+    """`remote` is the peer's outer address, empty = any; `local` ours, empty = the one that the route to the peer has.
+    `ike`: its children are negotiated; None: they are manual."""
 
     name: str
     remote: str
     local: str
     children: tuple[Child, ...]
+    ike: Ike | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,3 +93,12 @@ class Config:
     @property
     def children(self) -> tuple[Child, ...]:
         return tuple(child for peer in self.peers for child in peer.children)
+
+    @property
+    def manual(self) -> tuple[tuple[Child, Manual], ...]:
+        """Children with given keys."""
+        return tuple((child, child.manual) for child in self.children if child.manual)
+
+    @property
+    def ike_peers(self) -> tuple[tuple[Peer, Ike], ...]:
+        return tuple((peer, peer.ike) for peer in self.peers if peer.ike)

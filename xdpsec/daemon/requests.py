@@ -36,7 +36,7 @@ def pairs(config: Config) -> tuple[tuple[str, str], ...]:
 
 def spare(config: Config) -> tuple[str, ...]:
     """The peers' outer addresses, which the fence must never close."""
-    return tuple(peer.remote for peer in config.peers)
+    return tuple(peer.remote for peer in config.peers if peer.remote)
 
 
 class Requests:
@@ -53,7 +53,7 @@ class Requests:
     ) -> None:
         self._config, self._holdings, self._fence = config, holdings, fence
         self._spawn, self._serves = spawn, serves
-        self._key_files = frozenset(child.manual.key_file for child in config.children)
+        self._key_files = frozenset(manual.key_file for _, manual in config.manual)
         self._handlers: dict[type, Callable[[int, Any], Awaitable[Answer]]] = {
             words.AttachPort: self._attach_port,
             words.OpenKeyFile: self._open_key_file,

@@ -42,8 +42,9 @@ class Review:
 def review(path: str, as_root: bool) -> Review:
     """ConfigError or LocalError for the first thing that would keep this configuration from running."""
     config = loader.load(path)
-    table = placement.deal([child.manual.spi_in for child in config.children], config.gateway.workers, bucket_of)
-    owners = {child.index: placement.owner_of(child.manual.spi_in, table, bucket_of) for child in config.children}
+    table = placement.deal([manual.spi_in for _, manual in config.manual], config.gateway.workers, bucket_of)
+    given = {child.index: placement.owner_of(manual.spi_in, table, bucket_of) for child, manual in config.manual}
+    owners = placement.homes(given, [child.index for child in config.children], config.gateway.workers)
     if not as_root:
         return Review(config, owners, {})
     preflight.account(config)
@@ -70,11 +71,11 @@ def _interfaces(config: Config) -> None:
 def _keys(config: Config) -> dict[str, KeyPair]:
     """Every key file: owner, mode, lengths. That no key stands in two of them is manual_sas's to see."""
     pairs: dict[str, KeyPair] = {}
-    for child in config.children:
-        name = child.manual.key_file
+    for _, manual in config.manual:
+        name = manual.key_file
         with _opened(name) as descriptor:
             check_owner(os.fstat(descriptor), name)
-            pairs[name] = read_keys(descriptor, name, child.manual.suite)
+            pairs[name] = read_keys(descriptor, name, manual.suite)
     return pairs
 
 

@@ -59,12 +59,12 @@ async def open_keys(config: Config, supervisor: Peer) -> Keys:
     """Every key file that the configuration names, read once. ConfigError for what is wrong with one."""
     pairs: dict[str, KeyPair] = {}
     markers: dict[str, Marker] = {}
-    for child in config.children:
-        file = child.manual.key_file
+    for _, manual in config.manual:
+        file = manual.key_file
         keys, marker = (await ask(supervisor, words.OpenKeyFile(file))).descriptors
         try:
             check_owner(os.fstat(keys), file)
-            pairs[file] = read_keys(keys, file, child.manual.suite)
+            pairs[file] = read_keys(keys, file, manual.suite)
         finally:
             close_all((keys,))
         markers[file] = Marker(marker, file)
@@ -87,7 +87,8 @@ def seat(config: Config, keys: Keys, slots: Slots, now: float) -> Security:
     """Every SA gets its worker, its slot and its numbers. LocalError when the durable state does not allow it."""
     sas = manual_sas(config, keys.pairs, local_address)
     table = placement.deal([sa.spi for sa in sas if not sa.outbound], config.gateway.workers, native.bucket_of)
-    owners = {sa.child: placement.owner_of(sa.spi, table, native.bucket_of) for sa in sas if not sa.outbound}
+    given = {sa.child: placement.owner_of(sa.spi, table, native.bucket_of) for sa in sas if not sa.outbound}
+    owners = placement.homes(given, [child.index for child in config.children], config.gateway.workers)
     wants = [want_of(sa) for sa in sas]
     book = Ledger(StateFile(config.gateway.state_dir), keys.markers, wants)
     places = ledger.start(book, slots, wants, {sa.sa_id: sa.spi for sa in sas}, now)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from xdpsec.channel.messages import SaInstall, Selector
 from xdpsec.config.keys import KeyPair, SaKey, check_distinct
 from xdpsec.config.suites import Suite
-from xdpsec.config.values import Child, Config
+from xdpsec.config.values import Child, Config, Manual
 from xdpsec.policy.spd import selectors
 
 
@@ -66,17 +66,17 @@ class Sa:
 def manual_sas(config: Config, keys: Mapping[str, KeyPair], local_of: Callable[[str], str]) -> tuple[Sa, ...]:
     """Both SAs of every child, inbound first. `keys`: key file -> its keys; `local_of`: a peer's outer address -> the
     address of ours that reaches it, asked where the configuration names none. ConfigError when a key serves twice."""
-    check_distinct({child.manual.key_file: keys[child.manual.key_file] for child in config.children})
+    check_distinct({manual.key_file: keys[manual.key_file] for _, manual in config.manual})
+    outer = {peer.name: (peer.local or local_of(peer.remote), peer.remote) for peer in config.peers if not peer.ike}
     return tuple(
         sa
-        for peer in config.peers
-        for child in peer.children
-        for sa in _pair(config, child, keys[child.manual.key_file], peer.local or local_of(peer.remote), peer.remote)
+        for child, manual in config.manual
+        for sa in _pair(config, child, manual, keys[manual.key_file], outer[child.peer])
     )
 
 
-def _pair(config: Config, child: Child, keys: KeyPair, local: str, remote: str) -> Iterable[Sa]:
-    manual = child.manual
+def _pair(config: Config, child: Child, manual: Manual, keys: KeyPair, outer: tuple[str, str]) -> Iterable[Sa]:
+    local, remote = outer
     for outbound, spi, key in ((False, manual.spi_in, keys.inbound), (True, manual.spi_out, keys.outbound)):
         yield Sa(
             child=child.index,

@@ -1,13 +1,13 @@
 """Which worker serves which SPI: 256 buckets dealt over the workers, as RSS deals its indirection table.
 
-Manual SPIs are given, so the buckets in use are dealt; negotiated ones would be chosen to fit. The hash is handed in
+Manual SPIs are given, so the buckets in use are dealt; negotiated ones are chosen to fit. The hash is handed in
 (xs_bucket of bpf/shared.h has it).
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 BUCKETS = 256  # XS_BUCKETS of bpf/shared.h
 BucketOf = Callable[[int], int]
@@ -29,3 +29,17 @@ def deal(spis: Iterable[int], workers: int, bucket_of: BucketOf) -> tuple[int, .
 def owner_of(spi: int, table: Sequence[int], bucket_of: BucketOf) -> int:
     """The worker that an inbound SPI is steered to. A child's outbound SA lives there too."""
     return table[bucket_of(spi)]
+
+
+def homes(owners: Mapping[int, int], children: Iterable[int], workers: int) -> dict[int, int]:
+    """The worker of every child: `owners` have theirs by their manual SPIs, the others (their SPIs will be chosen to
+    fit) go in turn to the worker with the fewest."""
+    load = [0] * workers
+    for owner in owners.values():
+        load[owner] += 1
+    found = dict(owners)
+    for child in children:
+        if child not in found:
+            found[child] = load.index(min(load))
+            load[found[child]] += 1
+    return found

@@ -59,6 +59,8 @@ def test_a_whole_file() -> None:
     assert not gateway.allow_manual_counter_modes
     lan, lab = config.children
     assert (lan.index, lan.label, lan.protocol, lan.remote_ports) == (0, "branch/lan", 0, (0, 65535))
+    assert lan.manual
+    assert lab.manual
     assert (lan.manual.suite.name, lan.manual.esn, lan.manual.encap) == ("aes256-sha256", True, None)
     assert (lab.index, lab.label, lab.protocol, lab.remote_ports) == (1, "old/lab", 6, (80, 443))
     assert (lab.manual.spi_in, lab.manual.esn, lab.manual.encap) == (0x1002, False, (4500, 4501))
@@ -71,7 +73,7 @@ def test_a_whole_file() -> None:
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite(name: str) -> None:
     text = WHOLE.replace("workers = 4", "allow_manual_counter_modes = true").replace("aes256-sha256", name)
-    assert read(text).children[0].manual.suite is SUITES[name]
+    assert next(manual.suite for _, manual in read(text).manual) is SUITES[name]
 
 
 GATEWAY, CHILD, LAB = "gateway", "peers.branch.children.lan", "peers.old.children.lab"
@@ -104,7 +106,7 @@ ROWS = [
     ("workers = 4", 'metrics = "9310"', 5, "gateway.metrics", "127.0.0.1:9310"),
     ("workers = 4", 'metrics = "::1:9310"', 5, "gateway.metrics", "127.0.0.1:9310"),
     ("workers = 4", "allow_manual_counter_modes = 1", 5, "gateway.allow_manual_counter_modes", "true or false"),
-    ('"203.0.113.7"', '"branch.example"', 8, "peers.branch.remote", "IPv4 address"),
+    ('"203.0.113.7"', '"branch.example"', 8, "peers.branch.remote", "IP address"),
     ('"203.0.113.7"', '"224.0.0.1"', 8, "peers.branch.remote", "unicast"),
     ("0x1001", "255", 9, f"{CHILD}.manual.spi_in", "256 to 0xffffffff"),
     ("0x2001", "0x100000000", 9, f"{CHILD}.manual.spi_out", "256 to 0xffffffff"),
@@ -116,11 +118,11 @@ ROWS = [
     ("[4500, 4501]", "[4500]", 16, f"{LAB}.manual.encap", "at least 2"),
     ("[4500, 4501]", "[4500, 0]", 16, f"{LAB}.manual.encap[1]", "at least 1"),
     ('"10.1.0.0/16"', '"10.1.2.0/16"', 9, f"{CHILD}.local[0]", "write 10.1.0.0/16"),
-    ('"10.1.0.0/16"', '"fd00::/64"', 9, f"{CHILD}.local[0]", "IPv4 prefix"),
+    ('"10.1.0.0/16"', '"fd00::/64"', 9, CHILD, "split it in two"),
     ('protocol = "tcp"', 'protocol = "tpc"', 14, f"{LAB}.protocol", "udp"),
     ('protocol = "tcp"', 'protocol = "icmp"', 11, LAB, "ports without a protocol"),
     ("[80, 443]", "[443, 80]", 15, f"{LAB}.remote_ports", "lowest"),
-    ("manual = { spi_in = 0x1002", "auth = { psk = 0x1002", 16, f"{LAB}.auth", "IKE is not spoken yet"),
+    ("manual = { spi_in = 0x1002", "auth = { psk = 0x1002", 16, f"{LAB}.auth", "goes to the peer"),
     ('remote = ["10.9.0.0/16"]', 'remote = ["10.9.0.0/16"', 13, "", "is not TOML"),
 ]
 

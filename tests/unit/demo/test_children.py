@@ -35,6 +35,8 @@ def test_one_gateways_inbound_is_the_others_outbound(configs: tuple[Config, Conf
     for one, other in (configs, configs[::-1]):
         for mine, theirs in zip(one.children, other.children, strict=True):
             assert (mine.local, mine.remote) == (theirs.remote, theirs.local)
+            assert mine.manual
+            assert theirs.manual
             assert (mine.manual.spi_in, mine.manual.suite) == (theirs.manual.spi_out, theirs.manual.suite)
             with open(mine.manual.key_file, "rb") as my, open(theirs.manual.key_file, "rb") as their:
                 suite = mine.manual.suite
@@ -44,6 +46,7 @@ def test_one_gateways_inbound_is_the_others_outbound(configs: tuple[Config, Conf
 def test_forth_is_what_a_sends(made: tuple[Child, ...], configs: tuple[Config, Config]) -> None:
     for child, configured in zip(made, configs[0].children, strict=True):
         manual = configured.manual
+        assert manual
         assert (manual.spi_out, manual.spi_in) == (child.forth.spi, child.back.spi)
         assert (child.forth.source, child.forth.destination) == (A.outer, B.outer)
         with open(manual.key_file, "rb") as file:
@@ -52,12 +55,12 @@ def test_forth_is_what_a_sends(made: tuple[Child, ...], configs: tuple[Config, C
 
 def test_key_files_are_closed_to_others(configs: tuple[Config, Config]) -> None:
     for config in configs:
-        for child in config.children:
-            check_owner(os.stat(child.manual.key_file), child.manual.key_file)
+        for _, manual in config.manual:
+            check_owner(os.stat(manual.key_file), manual.key_file)
 
 
 def test_suites_of_every_kind_and_one_child_in_udp(configs: tuple[Config, Config]) -> None:
-    kinds = [(child.manual.suite.cipher, child.manual.encap) for child in configs[0].children]
+    kinds = [(manual.suite.cipher, manual.encap) for _, manual in configs[0].manual]
     assert len(kinds) == CHILDREN >= 8
     assert {cipher for cipher, _ in kinds} == {"aes-gcm", "aes-cbc"}
     assert [encap for _, encap in kinds if encap] == [(4500, 4500)]
@@ -72,7 +75,7 @@ def test_keys_and_patterns_are_fresh_every_time(made: tuple[Child, ...]) -> None
 
 def test_two_neighbours_load_different_workers(configs: tuple[Config, Config]) -> None:
     for config in configs:
-        spis = [child.manual.spi_in for child in config.children]
+        spis = [manual.spi_in for _, manual in config.manual]
         table = deal(spis, children.WORKERS, lib.xs_bucket_of)
         owners = [table[lib.xs_bucket_of(spi)] for spi in spis]
         assert all(set(pair) == {0, 1} for pair in zip(owners[::2], owners[1::2], strict=True))

@@ -75,7 +75,7 @@ def legacy(config: Config) -> Iterator[Finding]:
     if config.gateway.allow_manual_counter_modes:
         text = "allow_manual_counter_modes is on: a nonce that repeats gives both packets away (RFC 8221 sec. 3)"
         yield Finding("legacy", WARN, text)
-    named = {child.label: child.manual for child in config.children}
+    named = {child.label: manual for child, manual in config.manual}
     for text, labels in (
         ("HMAC-SHA1", [label for label, manual in named.items() if manual.suite.auth == "sha1"]),
         ("sequence numbers of 32 bits, used up after 4 billion packets", [n for n, m in named.items() if not m.esn]),
