@@ -1,7 +1,7 @@
 """Messages from control into calls of the core, and the core's events into messages. One handler per word.
 
 Every word that wants an Ack gets one: empty when the core took it, else one sentence. A word without a handler is our
-own bug and ends the worker. Knows which slot each SA has, and nothing else.
+own bug and ends the worker. Knows which slots have an SA, and nothing else.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ class Applier:
         self.stopped = False
         self._wire = wire
         self._worker = worker
-        self._slots: dict[tuple[int, bool], int] = {}
+        self._slots: set[int] = set()
         self._handlers: dict[type, Callable[[Any], None]] = {
             words.SaInstall: self._install,
             words.SaRemove: self._remove,
-            words.SaUse: lambda m: worker.sa_use(m.child, self._slot(m.spi, True)),
+            words.SaUse: lambda m: worker.sa_use(m.child, m.slot),
             words.SeqGrant: lambda m: worker.sa_grant(m.slot, m.mark),
             words.PathMtu: lambda m: worker.sa_path_mtu(m.child, m.mtu),
             words.PolicyReplace: self._policies,
@@ -58,12 +58,6 @@ class Applier:
         if isinstance(message, ACKED):
             self._wire.send(words.Ack(received.seq, error))
 
-    def _slot(self, spi: int, outbound: bool) -> int:
-        slot = self._slots.get((spi, outbound))
-        if slot is None:
-            raise ValueError(f"no {'outbound' if outbound else 'inbound'} SA {spi:#x} on this worker")
-        return slot
-
     def _install(self, m: words.SaInstall) -> None:
         try:
             conf, keep = sa_conf(m)
@@ -72,11 +66,11 @@ class Applier:
         finally:
             native.wipe(m.key)
             native.wipe(m.auth_key)
-        self._slots[m.spi, m.outbound] = m.slot
+        self._slots.add(m.slot)
 
     def _remove(self, m: words.SaRemove) -> None:
-        self._worker.sa_remove(self._slot(m.spi, m.outbound))
-        del self._slots[m.spi, m.outbound]
+        self._worker.sa_remove(m.slot)
+        self._slots.discard(m.slot)
 
     def _policies(self, m: words.PolicyReplace) -> None:
         self._worker.policy_replace([(_selector(row.selector), row.child, row.owner) for row in m.rows])
@@ -95,8 +89,8 @@ class Applier:
     def _stop(self, _: words.Stop) -> None:
         self.stopped = True
 
-    def _engines(self) -> tuple[tuple[int, bool, str], ...]:
-        return tuple((spi, out, self._worker.sa_engine(slot)) for (spi, out), slot in self._slots.items())
+    def _engines(self) -> tuple[tuple[int, str], ...]:
+        return tuple((slot, self._worker.sa_engine(slot)) for slot in sorted(self._slots))
 
 
 def _selector(s: words.Selector) -> native.Selector:

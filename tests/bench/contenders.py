@@ -95,7 +95,7 @@ class Gateway:
         for child in range(worker, CHILDREN, workers):
             slot = ffi.cast("struct xs_sa_slot *", self._state + HEADER_SIZE + child * SLOT_SIZE)
             slot.spi, slot.direction, slot.granted = 0x1000 + child, lib.XS_OUTBOUND, GRANTED
-            told += [self._sa(child, slot.spi, rows[child]), words.SaUse(child, slot.spi)]
+            told += [self._sa(child, slot.spi, rows[child]), words.SaUse(child, child)]
         return [*told, words.Go()]
 
     @staticmethod

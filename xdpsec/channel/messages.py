@@ -86,18 +86,18 @@ class SaInstall:
 
 @dataclass(frozen=True, slots=True)
 class SaRemove:
-    """Forget the SA and wipe its keys. Answered by Ack."""
+    """Forget the SA in `slot` and wipe its keys. Answered by Ack. Not named by its SPI: two peers may have chosen the
+    same for what we send."""
 
-    spi: int
-    outbound: bool
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
 class SaUse:
-    """Outbound traffic of `child` takes the SA `spi` from the next burst on. Answered by Ack."""
+    """Outbound traffic of `child` takes the SA in `slot` from the next burst on. Answered by Ack."""
 
     child: int
-    spi: int
+    slot: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,10 +234,10 @@ class SaSoft:
 
 @dataclass(frozen=True, slots=True)
 class SaEngines:
-    """Answer to the SaQuery that carried `seq`: rows of (spi, outbound, engine name)."""
+    """Answer to the SaQuery that carried `seq`: rows of (slot, engine name)."""
 
     seq: int
-    rows: tuple[tuple[int, bool, str], ...]
+    rows: tuple[tuple[int, str], ...]
 
 
 # --- control -> supervisor (each is validated against the configuration, answered by Done or descriptors) ----

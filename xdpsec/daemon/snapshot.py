@@ -76,7 +76,7 @@ class Snapshots:
         for seat in taken:
             peer.tell(self._grants.granted(seat.slot))
         out = {seat: mtu for seat, mtu in taken.items() if seat.sa.outbound}
-        for call in [peer.post(words.SaUse(seat.sa.child, seat.sa.spi)) for seat in out]:
+        for call in [peer.post(words.SaUse(seat.sa.child, seat.slot)) for seat in out]:
             await peer.answer(call, ACK_SECONDS)
         for seat, mtu in out.items():
             self._mtus[seat.slot] = mtu
@@ -85,9 +85,9 @@ class Snapshots:
     async def _ask_engines(self, peer: Peer, seats: Sequence[Seat]) -> None:
         reply = await peer.call(words.SaQuery(), ACK_SECONDS)
         assert isinstance(reply.message, words.SaEngines)
-        rows = {(spi, outbound): engine for spi, outbound, engine in reply.message.rows}
+        rows = dict(reply.message.rows)
         for seat in seats:
-            self._engines[seat.slot] = rows.get((seat.sa.spi, seat.sa.outbound), "")
+            self._engines[seat.slot] = rows.get(seat.slot, "")
 
     def resized(self, remote: str, mtu: int, tell: Callable[[int, words.Message], None]) -> None:
         """The path to a peer has another MTU."""

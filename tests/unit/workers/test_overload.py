@@ -93,7 +93,7 @@ class Gateway:
                 key=bytes(range(20)), auth_key=b"", icv_len=16, esn=True, replay_window=64, local="10.9.0.1",
                 remote="10.9.0.2", encap_local=0, encap_remote=0, path_mtu=1500, selectors=(selectors[worker],),
             ),
-            words.SaUse(worker, 0x1000 + worker),
+            words.SaUse(worker, worker),
             words.Go(),
         ]  # fmt: skip
         for message in told:
