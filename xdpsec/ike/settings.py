@@ -223,6 +223,7 @@ class Limits:
     half_open: int = 10_000
     half_open_per_source: int = 20  # counted among sources that a cookie has proved
     cookie_threshold: int = 100
+    cookie_rate: float = 1000.0  # first messages a second above which a cookie is asked for, half open or not
     half_open_seconds: float = 30.0
     cookie_rounds: int = 3  # how often one peer may answer our IKE_SA_INIT with COOKIE or INVALID_KE_PAYLOAD
     children: int = 64  # per IKE SA

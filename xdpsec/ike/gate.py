@@ -1,0 +1,317 @@
+"""The one door for IKE messages: a known SPI leads to its machine, a stranger's first message passes limits first.
+
+Looks at headers only. Nothing is kept of a message from an address that is not proved once conversations come in fast
+or many hang half open: it gets a cookie, which is smaller than itself, or nothing. RFC 7296 sec. 2.4, 2.5, 2.6, 2.21.4.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from xdpsec.errors import LocalError, PeerError
+from xdpsec.ike.cookies import COOKIE, Cookies, find
+from xdpsec.ike.events import Event, Note, Path
+from xdpsec.ike.settings import Host, PeerSettings
+from xdpsec.ike.throttle import Bucket, Once
+from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType
+from xdpsec.wire.header import LENGTH as HEADER
+from xdpsec.wire.header import NO_SPI, Header, parse_header
+from xdpsec.wire.message import build_clear
+from xdpsec.wire.payloads import Notify
+
+MAJOR = IKE_VERSION >> 4
+QUIET = 10.0  # seconds between two log lines for one reason
+HINTS = 20.0  # answers a second to messages that belong to nobody
+COOKIE_ANSWER = HEADER + 8 + COOKIE  # bytes, with the generic and the notify header
+Datagram = tuple[bytes, Path]
+
+
+class Talker(Protocol):
+    """A machine as the gate sees it: the five verbs, and how to find it."""
+
+    number: int
+
+    @property
+    def spis(self) -> Iterable[bytes]:
+        """Our SPIs of its IKE SAs: one, more during a rekey, none when it is dead."""
+        ...
+
+    @property
+    def half_open(self) -> bool:
+        """A stranger began it and is not authenticated yet."""
+        ...
+
+    def receive(self, data: bytes, path: Path, now: float) -> None: ...
+
+    def messages_to_send(self, now: float) -> list[Datagram]: ...
+
+    def get_timer(self) -> float | None: ...
+
+    def handle_timer(self, now: float) -> None: ...
+
+    def next_event(self) -> Event | None: ...
+
+    def answer(self, ticket: int, result: object, now: float) -> None: ...
+
+
+class Machines(Protocol):
+    """Who makes them."""
+
+    def responder(self, number: int, host: Host, path: Path, now: float) -> Talker: ...
+
+    def initiator(self, number: int, host: Host, peer: PeerSettings, now: float) -> Talker: ...
+
+
+class Opening:
+    """A half-open machine: its place in the counts. `proved`: a cookie came back from this address."""
+
+    __slots__ = ("key", "proved", "source")
+
+    def __init__(self, key: tuple[bytes, str, int], source: str, proved: bool) -> None:
+        self.key, self.source, self.proved = key, source, proved
+
+
+class Gate:
+    """All machines. `counts` are for metrics: what became of messages that led to no machine, and cookies."""
+
+    def __init__(self, host: Host, make: Machines) -> None:
+        self.host, self.make = host, make
+        self.machines: dict[int, Talker] = {}
+        self.by_spi: dict[bytes, Talker] = {}
+        self.openings: dict[int, Opening] = {}  # by machine number
+        self.first_messages: dict[tuple[bytes, str, int], Talker] = {}  # SPIi and source of each opening
+        self.per_source: dict[str, int] = {}  # openings of proved sources
+        self.counts: dict[str, int] = dict.fromkeys(
+            ("cookie sent", "cookie returned", "malformed", "version", "unknown spi", "half open", "per source"), 0
+        )
+        self._spis: dict[int, frozenset[bytes]] = {}
+        self._cookies = Cookies(host.random)
+        self._fresh = Bucket(host.limits.cookie_rate, host.limits.cookie_rate)
+        self._hints = Bucket(HINTS, HINTS)
+        self._lines = Once(QUIET)
+        self._heap: list[tuple[float, int]] = []
+        self._timers: dict[int, float] = {}
+        self._touched: dict[int, Talker] = {}
+        self._answers: list[Datagram] = []
+        self._events: deque[Event] = deque()
+        self._next = 1
+
+    # --- the five verbs --
+
+    def receive(self, data: bytes, path: Path, now: float) -> None:
+        """One datagram without its non-ESP marker. Raises nothing: what is refused is counted, perhaps answered."""
+        try:
+            header = parse_header(data)
+        except PeerError as error:
+            return self._refuse("malformed", "a datagram holds no IKE message", path, now, text=str(error))
+        if header.major != MAJOR:
+            return self._other_version(header, path, now)
+        spi = header.responder_spi if header.initiator else header.initiator_spi
+        machine = self.by_spi.get(spi)
+        if machine is None and _is_first(header):
+            machine = self._stranger(header, data, path, now)
+        elif machine is None:
+            return self._lost(header, path, now)
+        if machine is not None:
+            machine.receive(data, path, now)
+            self._settle(machine)
+        return None
+
+    def messages_to_send(self, now: float) -> list[Datagram]:
+        out, self._answers = self._answers, []
+        touched, self._touched = self._touched, {}
+        for machine in touched.values():
+            out += machine.messages_to_send(now)
+        return out
+
+    def get_timer(self) -> float | None:
+        heap = self._heap
+        while heap and self._timers.get(heap[0][1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][0] if heap else None
+
+    def handle_timer(self, now: float) -> None:
+        """Each machine whose time has come gets its turn, once."""
+        ringing = []
+        while (due := self.get_timer()) is not None and due <= now:
+            number = heapq.heappop(self._heap)[1]
+            del self._timers[number]
+            ringing.append(self.machines[number])
+        for machine in ringing:
+            machine.handle_timer(now)
+            self._settle(machine)
+
+    def next_event(self) -> Event | None:
+        return self._events.popleft() if self._events else None
+
+    # --- wishes --
+
+    def connect(self, peer: str, now: float) -> int:
+        """Begin a conversation; the number of its machine. LocalError for a name that the book does not have."""
+        settings = self.host.book.by_name(peer)
+        if settings is None:
+            raise LocalError(f"no peer is called {peer}; see the configuration for those that there are")
+        return self._add(self.make.initiator(self._number(), self.host, settings, now)).number
+
+    def answer(self, ike: int, ticket: int, result: object, now: float) -> None:
+        """The answer to an event with a ticket; one that comes after its machine went is dropped."""
+        self.wish(ike, lambda machine: machine.answer(ticket, result, now))
+
+    def wish(self, ike: int, action: Callable[[Talker], None]) -> bool:
+        """Let a machine do something and follow up on it; False when there is no such machine any more."""
+        machine = self.machines.get(ike)
+        if machine is None:
+            return False
+        action(machine)
+        self._settle(machine)
+        return True
+
+    @property
+    def loaded(self) -> bool:
+        """Many conversations hang half open: strangers must return a cookie first."""
+        return len(self.openings) >= self.host.limits.cookie_threshold
+
+    # --- strangers --
+
+    def _stranger(self, header: Header, data: bytes, path: Path, now: float) -> Talker | None:
+        """The machine for an IKE_SA_INIT request: that of the same request before, a new one, or none."""
+        key = (header.initiator_spi, path.remote, path.remote_port)
+        known = self.first_messages.get(key)
+        if known is not None:
+            return known
+        limits = self.host.limits
+        fast = not self._fresh.take(now)
+        proved = False
+        if fast or self.loaded:
+            nonce, cookie = find(data)
+            if not cookie or not self._cookies.proves(cookie, nonce, path.remote, header.initiator_spi, now):
+                self._ask_cookie(header, nonce, len(data), path, now)
+                return None
+            proved = True
+            self.counts["cookie returned"] += 1
+        if len(self.openings) >= limits.half_open:
+            self._refuse("half open", "too many conversations are half open", path, now)
+            return None
+        if proved and self.per_source.get(path.remote, 0) >= limits.half_open_per_source:
+            self._refuse("per source", "too many half-open conversations from one address", path, now)
+            return None
+        machine = self.make.responder(self._number(), self.host, path, now)
+        self.openings[machine.number] = Opening(key, path.remote, proved)
+        self.first_messages[key] = machine
+        if proved:
+            self.per_source[path.remote] = self.per_source.get(path.remote, 0) + 1
+        return self._add(machine)
+
+    def _ask_cookie(self, header: Header, nonce: bytes, size: int, path: Path, now: float) -> None:
+        """The whole answer under load, from nothing that is kept; smaller than the request, or there is none."""
+        if not nonce or size <= COOKIE_ANSWER:
+            return self._refuse("malformed", "an IKE_SA_INIT request without what it needs", path, now)
+        self.counts["cookie sent"] += 1
+        self._note("cookies are asked for: many conversations begin or hang half open", path, now)
+        cookie = self._cookies.make(nonce, path.remote, header.initiator_spi, now)
+        return self._reply(header, Notify(NotifyType.COOKIE, cookie), path)
+
+    def _other_version(self, header: Header, path: Path, now: float) -> None:
+        """RFC 7296 sec. 2.5: a higher major version is told ours; IKEv1 would not understand the answer."""
+        self._refuse("version", "a message of another IKE version", path, now, major=header.major)
+        if header.major > MAJOR and not header.response and self._hints.take(now):
+            self._reply(header, Notify(NotifyType.INVALID_MAJOR_VERSION), path)
+
+    def _lost(self, header: Header, path: Path, now: float) -> None:
+        """RFC 7296 sec. 2.21.4: a hint, in the clear, that this end does not know the SA."""
+        self._refuse("unknown spi", "a message for an IKE SA that is not here", path, now)
+        if not header.response and header.exchange != ExchangeType.IKE_SA_INIT and self._hints.take(now):
+            self._reply(header, Notify(NotifyType.INVALID_IKE_SPI), path)
+
+    def _reply(self, header: Header, notify: Notify, path: Path) -> None:
+        answer = Header(
+            *(header.initiator_spi, header.responder_spi, 0, IKE_VERSION, header.exchange),
+            initiator=not header.initiator,
+            response=True,
+            message_id=header.message_id,
+        )
+        self._answers.append((build_clear(answer, (notify,)), path))
+
+    def _refuse(self, reason: str, event: str, path: Path, now: float, **fields: str | int) -> None:
+        self.counts[reason] += 1
+        self._note(event, path, now, **fields)
+
+    def _note(self, event: str, path: Path, now: float, **fields: str | int) -> None:
+        """A log line for what a stranger caused, if there was none for the same reason just now."""
+        left_out = self._lines.left_out(event, now)
+        if left_out is not None:
+            more = (("left_out", left_out),) if left_out else ()
+            self._events.append(
+                Note(0, "warning", event, (("from", path.remote), *fields.items(), *more), stranger=True)
+            )
+
+    # --- the books --
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def _add(self, machine: Talker) -> Talker:
+        self.machines[machine.number] = machine
+        self._settle(machine)
+        return machine
+
+    def _settle(self, machine: Talker) -> None:
+        """After anything happened in a machine: its events, SPIs, place in the counts, timer; perhaps its end."""
+        number = machine.number
+        while (event := machine.next_event()) is not None:
+            self._events.append(event)
+        self._touched[number] = machine
+        before, spis = self._spis.get(number, frozenset()), frozenset(machine.spis)
+        if spis != before:
+            for spi in before - spis:
+                del self.by_spi[spi]
+            self.by_spi.update(dict.fromkeys(spis - before, machine))
+            self._spis[number] = spis
+        if number in self.openings and not machine.half_open:
+            self._opened(number)
+        self._schedule(machine)
+        if not spis:
+            self._remove(number)
+
+    def _schedule(self, machine: Talker) -> None:
+        """One entry of the heap is good, that in _timers; others are passed over when they come up."""
+        due, number = machine.get_timer(), machine.number
+        if due is None:
+            self._timers.pop(number, None)
+        elif self._timers.get(number) != due:
+            self._timers[number] = due
+            heapq.heappush(self._heap, (due, number))
+            if len(self._heap) > 4 * len(self._timers) + 64:
+                self._heap = [(at, one) for one, at in self._timers.items()]
+                heapq.heapify(self._heap)
+
+    def _opened(self, number: int) -> None:
+        """No longer half open, whatever became of it."""
+        opening = self.openings.pop(number)
+        del self.first_messages[opening.key]
+        if opening.proved:
+            self.per_source[opening.source] -= 1
+            if not self.per_source[opening.source]:
+                del self.per_source[opening.source]
+
+    def _remove(self, number: int) -> None:
+        """The machine is dead. Its last messages still go out."""
+        if number in self.openings:
+            self._opened(number)
+        del self.machines[number]
+        self._timers.pop(number, None)
+        self._spis.pop(number, None)
+
+
+def _is_first(header: Header) -> bool:
+    return (
+        header.exchange == ExchangeType.IKE_SA_INIT
+        and header.initiator
+        and not header.response
+        and header.message_id == 0
+        and header.responder_spi == NO_SPI
+    )
