@@ -117,9 +117,7 @@ class Udp:
             opened.close()
         self._sockets.clear()
 
-    def _drain(
-        self, opened: socket.socket, family: int, port: int, receive: Receive, done: Callable[[], None]
-    ) -> None:
+    def _drain(self, opened: socket.socket, family: int, port: int, receive: Receive, done: Callable[[], None]) -> None:
         take = self._take4 if family == socket.AF_INET else self._take6
         for _ in range(BURST):
             try:
