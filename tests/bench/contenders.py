@@ -45,8 +45,9 @@ class Contender(Protocol):
     def counts(self) -> dict[str, Any]:
         """Totals since the start."""
 
-    def cpu_ns(self) -> int:
-        """CPU time of the forwarding processes so far, what the kernel did for them included."""
+    def times(self) -> tuple[int, int]:
+        """ns that the forwarding processes have run so far, what the kernel did for them included, and ns that they
+        have waited for their cores."""
 
     def stop(self) -> None: ...
 
@@ -130,8 +131,8 @@ class Gateway:
             "batches": [sum(c.batches[i] for c in each) for i in range(8)],
         }
 
-    def cpu_ns(self) -> int:
-        return used_ns(self._processes)
+    def times(self) -> tuple[int, int]:
+        return times_of(self._processes)
 
     def stop(self) -> None:
         for wire in self._wires:
@@ -141,8 +142,9 @@ class Gateway:
         self._ports.door.close()
 
 
-def used_ns(processes: Sequence[subprocess.Popen[Any]]) -> int:
-    return sum(int(Path(f"/proc/{process.pid}/schedstat").read_text().split()[0]) for process in processes)
+def times_of(processes: Sequence[subprocess.Popen[Any]]) -> tuple[int, int]:
+    rows = [Path(f"/proc/{process.pid}/schedstat").read_text().split() for process in processes]
+    return sum(int(row[0]) for row in rows), sum(int(row[1]) for row in rows)
 
 
 def _expect(wire: Wire, kind: type) -> Any:
@@ -221,8 +223,8 @@ class Forward:
         found["worker_drops"] = {"DROP_TX_FULL": found["worker_drops"]} if found["worker_drops"] else {}
         return {"door": self._ports.arrived(), "refused": self._ports.refused(), **found}
 
-    def cpu_ns(self) -> int:
-        return used_ns(self._processes)
+    def times(self) -> tuple[int, int]:
+        return times_of(self._processes)
 
     def stop(self) -> None:
         for process in self._processes:
@@ -244,7 +246,7 @@ class Testpmd:
             "dpdk-testpmd", "--no-huge", "-m", "512", "--lcores", f"0@{cores[0]},{lanes}", "--no-pci", "--no-shconf",
             "--no-telemetry", "--file-prefix", f"xs{os.getpid()}",
             *vdevs, "--", "--forward-mode=io", "--auto-start", "--total-num-mbufs=65536", "--burst=64",
-            "--stats-period=3600", f"--nb-cores={workers}",
+            "--stats-period=5", f"--nb-cores={workers}",
         ]  # fmt: skip
         with log.open("wb") as sink:
             self._process = subprocess.Popen(argv, stdin=subprocess.DEVNULL, stdout=sink, stderr=subprocess.STDOUT)
@@ -265,8 +267,8 @@ class Testpmd:
     def counts(self) -> dict[str, Any]:
         return {}
 
-    def cpu_ns(self) -> int:
-        return used_ns([self._process])
+    def times(self) -> tuple[int, int]:
+        return times_of([self._process])
 
     def stop(self) -> None:
         self._process.kill()

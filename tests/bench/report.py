@@ -29,9 +29,11 @@ def _cells(row: Row) -> tuple[str, ...]:
 
 def steady(run: veth.Steady) -> str:
     """The run at a rate that must cost nothing, as a sentence."""
+    worker = "worker" if run.workers == 1 else "workers"
     return (
-        f"At 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} "
-        f"worker{'s' if run.workers > 1 else ''}) for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped."
+        f"At 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}) "
+        f"for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped. The {worker} ran for {run.ran:.1f} s of it "
+        f"and waited {run.waited:.2f} s for a core that something else had."
     )
 
 

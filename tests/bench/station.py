@@ -61,19 +61,19 @@ class Station:
         ]  # fmt: skip
         generator = subprocess.Popen(list(map(str, argv)), stdout=subprocess.PIPE, text=True)
         time.sleep(LEAD_SECONDS)
-        first, at_first, used = sunk(), time.monotonic(), self.contender.cpu_ns()
+        first, at_first, (ran, waited) = sunk(), time.monotonic(), self.contender.times()
         time.sleep(max(ms / 1000 - LEAD_SECONDS - REST_SECONDS, REST_SECONDS))
-        last, at_last, used = sunk(), time.monotonic(), self.contender.cpu_ns() - used
+        last, at_last, (ran_then, waited_then) = sunk(), time.monotonic(), self.contender.times()
         offered = int(generator.communicate()[0] or 0)
         if generator.returncode != 0:
             raise SystemExit("bench: the generator failed")
         self._settle()
         self.contender.rest()
-        cpu = used / max(last - first, 1)
         return {
             "offered": offered,
             "rate": (last - first) / (at_last - at_first),
-            "cpu_ns": cpu,
+            "ran_ns": ran_then - ran,
+            "waited_ns": waited_then - waited,
             "sunk": sunk() - before,
         }
 

@@ -74,7 +74,8 @@ def unaccounted(counts: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The run at 80 % of the output held at `size` bytes: frames offered, come out, and dropped anywhere."""
+    """The run at 80 % of the output held at `size` bytes: frames offered, come out, and dropped anywhere; seconds that
+    the workers ran, and that they waited for cores which others had."""
 
     size: int
     workers: int
@@ -82,6 +83,8 @@ class Steady:
     rate: int
     offered: int
     out: int
+    ran: float
+    waited: float
 
     @property
     def dropped(self) -> int:
@@ -150,4 +153,6 @@ def _rows(
 
 def run_steady(station: Station, workers: int, rate: int, seconds: float) -> Steady:
     run = station.blast(STEADY_SIZE, int(seconds * 1000), rate)
-    return Steady(STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"])
+    return Steady(
+        STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"], run["ran_ns"] / 1e9, run["waited_ns"] / 1e9
+    )
