@@ -68,6 +68,7 @@ enum xs_direction { XS_INBOUND = 0, XS_OUTBOUND = 1 };
     X(DROP_TOO_BIG, "packet does not fit and may not be fragmented")                                                   \
     X(DROP_FRAGMENT, "cleartext fragment of a flow whose policy needs ports")                                          \
     X(DROP_SEQ_EXHAUSTED, "sequence numbers of the SA are used up")                                                    \
+    X(DROP_LIFETIME, "hard limit of the SA reached, in bytes or packets")                                              \
     X(DROP_NO_GRANT, "no sequence grant beyond the saved mark")                                                        \
     X(DROP_NO_ROUTE, "no route to the destination")                                                                    \
     X(DROP_NO_NEIGHBOUR, "link-layer address of the next hop is not known")                                            \

@@ -16,7 +16,7 @@ from xdpsec.workers import native
 from xdpsec.workers.native import ffi, lib
 
 ACKED = (
-    words.SaInstall, words.SaRemove, words.SaUse, words.PolicyReplace, words.RouteReplace, words.Go,
+    words.SaInstall, words.SaRemove, words.SaUse, words.SaMove, words.PolicyReplace, words.RouteReplace, words.Go,
 )  # fmt: skip
 
 
@@ -33,6 +33,7 @@ class Applier:
             words.SaInstall: self._install,
             words.SaRemove: self._remove,
             words.SaUse: lambda m: worker.sa_use(m.child, m.slot),
+            words.SaMove: lambda m: worker.sa_move(m.slot, m.local, m.remote, (m.encap_local, m.encap_remote)),
             words.SeqGrant: lambda m: worker.sa_grant(m.slot, m.mark),
             words.PathMtu: lambda m: worker.sa_path_mtu(m.child, m.mtu),
             words.PolicyReplace: self._policies,
@@ -121,6 +122,12 @@ def sa_conf(m: words.SaInstall) -> tuple[Any, Any]:
             "path_mtu": m.path_mtu,
             "encap_local": m.encap_local,
             "encap_remote": m.encap_remote,
+            "soft_bytes": m.soft_bytes,
+            "soft_packets": m.soft_packets,
+            "hard_bytes": m.hard_bytes,
+            "hard_packets": m.hard_packets,
+            "tell_use": m.tell_use,
+            "any_encap": m.any_encap,
         },
     )
     if len(m.key) > len(conf.key) or len(m.auth_key) > len(conf.auth_key):
@@ -153,4 +160,8 @@ def _word(event: native.Event) -> words.Message:
         return words.Acquire(event.child)
     if event.kind == lib.XS_EVENT_EXHAUSTED:
         return words.Exhausted(event.slot)
+    if event.kind == lib.XS_EVENT_FIRST_USE:
+        return words.SaFirstUse(event.slot)
+    if event.kind == lib.XS_EVENT_SOFT:
+        return words.SaSoft(event.slot)
     raise ValueError(f"the core raised an event of unknown kind {event.kind}")

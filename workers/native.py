@@ -14,13 +14,23 @@ from typing import Any, NamedTuple
 from xdpsec.workers._native import ffi as ffi
 from xdpsec.workers._native import lib as lib
 
-CIPHERS = {"aes-cbc": lib.XS_AES_CBC, "aes-gcm": lib.XS_AES_GCM}
+CIPHERS = {
+    "aes-cbc": lib.XS_AES_CBC,
+    "aes-gcm": lib.XS_AES_GCM,
+    "aes-ccm": lib.XS_AES_CCM,
+    "aes-ctr": lib.XS_AES_CTR,
+    "chacha20-poly1305": lib.XS_CHACHA20_POLY1305,
+    "null": lib.XS_NULL,
+    "3des-cbc": lib.XS_3DES_CBC,
+}
 AUTHS = {
     "": lib.XS_AUTH_NONE,
     "sha1": lib.XS_HMAC_SHA1_96,
     "sha256": lib.XS_HMAC_SHA256_128,
     "sha384": lib.XS_HMAC_SHA384_192,
     "sha512": lib.XS_HMAC_SHA512_256,
+    "xcbc": lib.XS_AES_XCBC_96,
+    "cmac": lib.XS_AES_CMAC_96,
 }
 ENGINES = {"auto": lib.XS_ENGINE_AUTO, "ipsec-mb": lib.XS_ENGINE_IPSEC_MB, "openssl": lib.XS_ENGINE_OPENSSL}
 DF = {"copy": lib.XS_DF_COPY, "set": lib.XS_DF_SET, "clear": lib.XS_DF_CLEAR}
@@ -169,6 +179,13 @@ class Worker:
 
     def sa_use(self, child: int, slot: int) -> None:
         check(lib.xs_sa_use(self._handle, child, slot), f"child {child}")
+
+    def sa_move(self, slot: int, local: str, remote: str, encap: tuple[int, int]) -> None:
+        """`encap`: our UDP port and the peer's, 0 = none."""
+        ours, theirs = ffi.new("struct xs_addr *"), ffi.new("struct xs_addr *")
+        set_address(ours, local)
+        set_address(theirs, remote)
+        check(lib.xs_sa_move(self._handle, slot, ours, theirs, *encap), f"moving slot {slot}")
 
     def sa_grant(self, slot: int, mark: int) -> None:
         check(lib.xs_sa_grant(self._handle, slot, mark), f"grant for slot {slot}")

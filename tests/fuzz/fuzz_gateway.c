@@ -123,9 +123,9 @@ int __wrap_clock_gettime(clockid_t id, struct timespec *t)
 void gateway_rest(struct fuzz *f)
 {
     const struct xs_counters *c = &f->lab.counters;
-    clock_ns += XS_HOLD_NS + 1;
+    clock_ns += XS_HOLD_SA_NS + 1;
     MUST(f, xs_worker_breathe(f->lab.w) == 0); /* what waited has waited in vain */
-    MUST(f, c->held == 0 && f->lab.w->loop->held_count == 0);
+    MUST(f, c->held == 0 && xs_held_count(f->lab.w->loop) == 0);
     uint64_t out = c->verdicts[XS_V_DECRYPTED] + c->verdicts[XS_V_ENCRYPTED] + c->verdicts[XS_V_ANSWERED];
     MUST(f, f->fed == lab_total(&f->lab) + f->handed); /* in = out + counted drops, exactly */
     MUST(f, f->taken == out && c->handoff_sent == f->handed);

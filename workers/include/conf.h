@@ -22,8 +22,27 @@ struct xs_selector {
     uint16_t remote_port_lo, remote_port_hi;
 };
 
-enum xs_cipher { XS_CIPHER_NONE, XS_AES_CBC, XS_AES_GCM };
-enum xs_auth { XS_AUTH_NONE, XS_HMAC_SHA1_96, XS_HMAC_SHA256_128, XS_HMAC_SHA384_192, XS_HMAC_SHA512_256 };
+enum xs_cipher {
+    XS_CIPHER_NONE, /* never an SA's: one without encryption says XS_NULL */
+    XS_AES_CBC,
+    XS_AES_GCM,
+    XS_AES_CCM,
+    XS_AES_CTR,
+    XS_CHACHA20_POLY1305,
+    XS_NULL,
+    XS_3DES_CBC,
+    XS_CIPHERS
+};
+enum xs_auth {
+    XS_AUTH_NONE,
+    XS_HMAC_SHA1_96,
+    XS_HMAC_SHA256_128,
+    XS_HMAC_SHA384_192,
+    XS_HMAC_SHA512_256,
+    XS_AES_XCBC_96,
+    XS_AES_CMAC_96,
+    XS_AUTHS
+};
 enum xs_engine_choice { XS_ENGINE_AUTO, XS_ENGINE_IPSEC_MB, XS_ENGINE_OPENSSL };
 enum xs_df { XS_DF_COPY, XS_DF_SET, XS_DF_CLEAR };
 
@@ -32,7 +51,7 @@ struct xs_sa_conf {
     uint8_t direction; /* enum xs_direction */
     uint8_t engine;    /* enum xs_engine_choice */
     uint8_t cipher, auth;
-    uint8_t key[36]; /* for GCM the four-byte salt follows the key */
+    uint8_t key[36]; /* the salt of an AEAD, or the nonce of CTR, follows the key */
     uint8_t key_len; /* salt included */
     uint8_t auth_key[64];
     uint8_t auth_key_len;
@@ -50,6 +69,10 @@ struct xs_sa_conf {
     uint16_t encap_local, encap_remote;  /* UDP ports, 0 = none */
     const struct xs_selector *selectors; /* inbound: inner packets must match one */
     uint32_t selector_count;
+    uint64_t soft_bytes, soft_packets; /* told once when reached; 0 = none, as below */
+    uint64_t hard_bytes, hard_packets; /* the SA stops */
+    uint8_t tell_use;                  /* inbound: FIRST_USE is raised for the first packet that opened */
+    uint8_t any_encap;                 /* inbound: taken with and without UDP (RFC 7296 sec. 2.23) */
 };
 
 /* One row of the SPD, in order of priority. owner: the worker that has the child's outbound SA. */
@@ -95,6 +118,9 @@ struct xs_queue_conf {
     uint32_t rx_size, tx_size, fill_size, completion_size;
 };
 
+/* XS_HELD_MAX frames wait for SAs in one worker, whatever their children. */
+enum xs_hold_limits { XS_HELD_MAX = 1024, XS_HOLD_DEFAULT = 64, XS_CHILDREN_MAX = 65536 };
+
 struct xs_worker_conf {
     uint32_t index, workers;
     void *umem;
@@ -107,15 +133,24 @@ struct xs_worker_conf {
     void *handoff;       /* see handoff.h; NULL with one worker */
     const int *wake_fds; /* one eventfd per worker: a handoff wakes its target; NULL with one worker */
     uint32_t burst;      /* frames per receive burst, 64 by default, 256 at most */
+    uint32_t hold;       /* frames of one child that wait for its SA, XS_HELD_MAX at most; 0 = XS_HOLD_DEFAULT */
     uint32_t spin_us;
 };
 
 /* What a worker wants Python to tell control. */
-enum xs_event_kind { XS_EVENT_NONE, XS_EVENT_GRANT_WANTED, XS_EVENT_RESOLVE, XS_EVENT_ACQUIRE, XS_EVENT_EXHAUSTED };
+enum xs_event_kind {
+    XS_EVENT_NONE,
+    XS_EVENT_GRANT_WANTED,
+    XS_EVENT_RESOLVE,
+    XS_EVENT_ACQUIRE,
+    XS_EVENT_EXHAUSTED,
+    XS_EVENT_FIRST_USE,
+    XS_EVENT_SOFT
+};
 struct xs_event {
     uint32_t kind;
-    uint32_t slot;       /* GRANT_WANTED, EXHAUSTED */
-    uint32_t child;      /* ACQUIRE, GRANT_WANTED, EXHAUSTED */
+    uint32_t slot;       /* those of an SA: all but RESOLVE and ACQUIRE */
+    uint32_t child;      /* ACQUIRE, and those of an SA */
     uint32_t port;       /* RESOLVE */
     uint64_t number;     /* GRANT_WANTED: of the packet that reached half the block, or is beyond it */
     struct xs_addr addr; /* RESOLVE */

@@ -8,18 +8,24 @@
 
 #include "engine.h"
 
-enum { XS_SALT_LEN = 4, XS_CBC_BLOCK = 16, XS_ICV_MAX = 64 };
+enum { XS_ICV_MAX = 64 };
 
 const struct xs_engine *xs_engine_ipsec_mb(void); /* NULL when this machine cannot run it */
 const struct xs_engine *xs_engine_openssl(void);
 bool xs_engine_sane(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_len); /* the suites of this version */
+
+/* Without the salt, in bytes. */
+static inline uint8_t xs_cipher_key_len(const struct xs_sa_conf *conf)
+{
+    return (uint8_t)(conf->key_len - xs_cipher_facts(conf->cipher)->salt_len);
+}
 
 static inline bool xs_same(const uint8_t *a, const uint8_t *b, uint32_t len)
 {
     return CRYPTO_memcmp(a, b, len) == 0;
 }
 
-/* Bytes under the HMAC, without the ESN tail: ESP header, IV and text lie side by side. */
+/* Bytes under the MAC, without the ESN tail: ESP header, IV and text lie side by side. */
 static inline uint32_t xs_authenticated(const struct xs_op *op)
 {
     return (uint32_t)(op->text - op->aad) + op->text_len;

@@ -46,9 +46,9 @@ void xs_outbound(struct xs_worker *w, struct xs_frame *frames,
 void xs_drop(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, struct xs_sa *sa);
 /* To the worker that owns the SA; a full ring is a counted drop. */
 void xs_hand_over(struct xs_worker *w, const struct xs_frame *f, uint32_t worker);
-/* Keeps the frame until addr on port has a neighbour (few, oldest dropped and counted); raises RESOLVE once. */
+/* Keeps the frame until addr on port has a neighbour (few, oldest dropped and counted); raises RESOLVE each second. */
 void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, const struct xs_addr *addr);
-/* Keeps the cleartext frame until its child has an SA; raises ACQUIRE once. */
+/* Keeps the cleartext frame until its child has an SA (the first conf.hold of them); raises ACQUIRE each second. */
 void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child);
 void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_addr *addr); /* it has an address now */
 void xs_release_child(struct xs_worker *w, uint32_t child);                               /* it has an SA now */

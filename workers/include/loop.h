@@ -12,13 +12,15 @@ enum {
     XS_CACHE_MAX = 2048,  /* chunks a worker keeps at hand */
     XS_CACHE_BATCH = 512, /* moved from or to the pool at once */
     XS_EVENTS = 64,
-    XS_HELD_MAX = 64,   /* frames that wait in one worker */
-    XS_HELD_PER_KEY = 8 /* for one neighbour or one child */
+    XS_HELD_FOR_HOPS = 256, /* frames that wait for neighbours in one worker */
+    XS_HELD_PER_HOP = 64    /* for one of them: as many as a child may get back from its wait for an SA */
 };
 
-/* A frame that waits gets this long: an ARP answer or a key exchange on a near network takes far less, and a sender
- * that gets nothing for a second tries again itself. */
-#define XS_HOLD_NS 1000000000ULL
+/* A frame waits for a neighbour as long as a sender that gets nothing waits before it tries again; for an SA as long as
+ * a key exchange takes in which a message or two are lost (retransmissions after 0.5 and 0.9 s) or a key is slow. */
+#define XS_HOLD_HOP_NS 1000000000ULL
+#define XS_HOLD_SA_NS 3000000000ULL
+#define XS_ASK_NS 1000000000ULL
 
 enum xs_watch { XS_WATCH_CHANNEL, XS_WATCH_WAKE, XS_WATCH_SOCKETS }; /* places in what is watched */
 
@@ -27,7 +29,12 @@ struct xs_held {
     struct xs_addr addr; /* family 0: waits for an SA of child */
     uint32_t child, verdict;
     uint64_t since_ns;
-    uint64_t asked_ns; /* when its event was raised for this key last, 0 = not yet */
+    uint64_t asked_ns; /* for a neighbour: when its event was raised last, 0 = not yet */
+};
+
+struct xs_wait { /* of one child */
+    uint32_t count;
+    uint64_t asked_ns; /* as above */
 };
 
 struct xs_loop {
@@ -39,8 +46,9 @@ struct xs_loop {
     uint32_t cached;
     struct xs_event events[XS_EVENTS];
     uint32_t event_head, event_count;
-    struct xs_held held[XS_HELD_MAX];
-    uint32_t held_count;
+    struct xs_held for_sa[XS_HELD_MAX], for_hop[XS_HELD_FOR_HOPS]; /* in order of arrival */
+    uint32_t for_sa_count, for_hop_count;
+    struct xs_wait waits[XS_CHILDREN_MAX];
     bool started; /* until then the rings and what we would own hold a predecessor's leavings: nothing may move */
     bool wake[XS_MAX_WORKERS]; /* given a frame in this breath */
     bool unsent;               /* a transmit ring still holds what the kernel did not take */
@@ -50,6 +58,11 @@ struct xs_loop {
     struct pollfd watched[XS_WATCH_SOCKETS + XS_MAX_PORTS * XS_MAX_QUEUES];
     uint32_t watched_count;
 };
+
+static inline uint32_t xs_held_count(const struct xs_loop *loop)
+{
+    return loop->for_sa_count + loop->for_hop_count;
+}
 
 int xs_watch_socket(struct xs_loop *loop, int fd); /* 0 or -ENOSPC */
 

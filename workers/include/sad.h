@@ -9,7 +9,9 @@
 #include "fib.h"
 #include "internal.h"
 
-enum { XS_TEMPLATE_MAX = 28, XS_SELECTORS_MAX = 16, XS_IV_CBC = 16, XS_CHILDREN_MAX = 65536 };
+enum { XS_TEMPLATE_MAX = 28, XS_SELECTORS_MAX = 16 };
+/* How an SA's packets may come, by whether they are in UDP; an inbound SA that stopped takes none. */
+enum { XS_TAKES_PLAIN = 1 << false, XS_TAKES_UDP = 1 << true };
 
 /* A selector row in the order the inner header has it, masks expanded. */
 struct xs_match {
@@ -26,7 +28,12 @@ struct xs_sa {
     uint8_t iv_len, icv_len, block; /* bytes; block = alignment of the ciphertext */
     uint8_t template_len;           /* outer IPv4 header, and UDP with encapsulation */
     bool esn, udp, copy_dscp;
+    bool aead, counter; /* counter: the nonce is salt and IV, from nonce_skip */
+    bool any_encap;
+    uint8_t takes; /* inbound: XS_TAKES_ bits */
     uint8_t df, dscp;
+    uint8_t nonce_skip; /* a salt of three bytes stands at the end of salt */
+    uint8_t tail_room;  /* behind the inner packet: padding as it is copied, trailer, ICV */
     uint8_t salt[4];
     uint32_t window;    /* packets, a multiple of 64 */
     uint32_t ring_mask; /* bits of the window in the slot, a power of two, less one: the same for every window */
@@ -34,11 +41,13 @@ struct xs_sa {
     const struct xs_engine *engine;
     struct xs_key *key;
     struct xs_sa_slot *slot;
-    uint64_t ask_at;      /* GrantWanted is raised when a number reaches this */
-    bool asked, told_end; /* events already raised */
-    struct xs_hop hop;    /* outbound: where the peer is reached */
+    uint64_t ask_at;                   /* GrantWanted is raised when a number reaches this */
+    uint64_t last_number;              /* outbound: of the last packet that may be sent */
+    uint64_t look_packets, look_bytes; /* counts at which there is something to tell or to stop: xs_sa_look */
+    uint64_t soft_packets, soft_bytes, hard_packets, hard_bytes; /* UINT64_MAX = none */
+    bool asked, told_end, told_soft, told_use;                   /* events already raised */
+    struct xs_hop hop;                                           /* outbound: where the peer is reached */
     struct xs_addr remote;
-    uint16_t encap_remote;
     uint8_t template[XS_TEMPLATE_MAX];
     uint32_t template_sum; /* of the header's 16-bit words that no packet changes, not folded */
     uint32_t match_count;
@@ -61,9 +70,13 @@ struct xs_sad {
 
 struct xs_sad *xs_sad_new(uint32_t slots);
 void xs_sad_free(struct xs_sad *sad);
+void xs_sa_begin(struct xs_sa *sa, const struct xs_sa_conf *conf); /* once, its slot in place: limits, what is told */
 void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint64_t number); /* raises GRANT_WANTED once per grant */
-void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa);             /* raises EXHAUSTED once */
-void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa);                /* outbound: looks up the peer's hop again */
+/* Why this number may not be sent; raises EXHAUSTED once. */
+uint32_t xs_sa_past_end(struct xs_worker *w, struct xs_sa *sa, uint64_t number);
+void xs_sa_look(struct xs_worker *w, struct xs_sa *sa);  /* a limit or the first use is reached: tells, stops */
+void xs_sa_seen(struct xs_worker *w, struct xs_sa *sa);  /* inbound: a packet that opened and carried nothing */
+void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa); /* outbound: looks up the peer's hop again */
 void xs_match_from(struct xs_match *m, const struct xs_selector *s, bool inbound);
 
 static inline uint32_t xs_sad_hash(const struct xs_sad *sad, uint32_t spi)

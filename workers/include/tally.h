@@ -1,4 +1,5 @@
-/* Packets and bytes of an SA, gathered in locals over a burst and written when the SA changes. Cycles per stage. */
+/* Packets and bytes of an SA, gathered in locals over a burst and written when the SA changes; then its limits are
+ * looked at. Cycles per stage. */
 #ifndef XS_TALLY_H
 #define XS_TALLY_H
 
@@ -7,18 +8,22 @@
 #include "sad.h"
 
 struct xs_tally {
+    struct xs_worker *w;
     struct xs_sa *sa;
-    uint64_t packets, bytes, now_ns;
+    uint64_t packets, bytes;
 };
 
 static inline void xs_tally_write(struct xs_tally *t)
 {
     if (!t->sa)
         return;
-    t->sa->slot->packets += t->packets;
-    t->sa->slot->bytes += t->bytes;
-    t->sa->slot->last_seen_ns = t->now_ns;
+    struct xs_sa_slot *slot = t->sa->slot;
+    slot->packets += t->packets;
+    slot->bytes += t->bytes;
+    slot->last_seen_ns = t->w->now_ns;
     t->packets = t->bytes = 0;
+    if (__builtin_expect(slot->packets >= t->sa->look_packets || slot->bytes >= t->sa->look_bytes, 0))
+        xs_sa_look(t->w, t->sa);
 }
 
 static inline void xs_tally_add(struct xs_tally *t, struct xs_sa *sa, uint32_t bytes)

@@ -20,6 +20,9 @@ int xs_sa_install(struct xs_worker *w, const struct xs_sa_conf *conf);
 int xs_sa_remove(struct xs_worker *w, uint32_t slot);
 int xs_sa_use(struct xs_worker *w, uint32_t child,
               uint32_t slot); /* outbound traffic of child takes this SA from now on */
+/* Other outer addresses and UDP ports, 0 = none (RFC 4555); numbers, keys and window stay. */
+int xs_sa_move(struct xs_worker *w, uint32_t slot, const struct xs_addr *local, const struct xs_addr *remote,
+               uint16_t encap_local, uint16_t encap_remote);
 int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark);
 int xs_sa_path_mtu(struct xs_worker *w, uint32_t child, uint32_t mtu);
 /* The engine behind a choice (enum xs_engine_choice) when it proved its known answers here; NULL: absent or refused. */

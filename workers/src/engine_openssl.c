@@ -6,16 +6,19 @@
 
 #include "engine_internal.h"
 
+enum { CCM_NONCE = 11 }; /* RFC 4309 sec. 4 */
+
 struct xs_key {
-    EVP_CIPHER_CTX *enc, *dec;
-    EVP_CIPHER_CTX *iv; /* AES-128-ECB of the CBC IVs */
+    EVP_CIPHER_CTX *enc, *dec; /* NULL: nothing is encrypted */
+    EVP_CIPHER_CTX *iv;        /* AES-128-ECB of the CBC IVs */
     EVP_MAC_CTX *mac;
     uint8_t cipher, icv_len;
+    bool aead;
 };
 
 static bool supports(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_len)
 {
-    return xs_engine_sane(cipher, auth, key_len, icv_len);
+    return auth != XS_AES_XCBC_96 && xs_engine_sane(cipher, auth, key_len, icv_len); /* libcrypto has no XCBC */
 }
 
 static void key_free(struct xs_key *key)
@@ -38,20 +41,66 @@ static EVP_CIPHER_CTX *cipher_new(const EVP_CIPHER *cipher, const uint8_t *key, 
     return NULL;
 }
 
-static EVP_MAC_CTX *hmac_new(const struct xs_sa_conf *conf)
+/* CCM wants the lengths of nonce and tag before the key (EVP_EncryptInit(3)). */
+static EVP_CIPHER_CTX *ccm_new(const EVP_CIPHER *cipher, const struct xs_sa_conf *conf, bool encrypt)
+{
+    EVP_CIPHER_CTX *ctx = EVP_CIPHER_CTX_new();
+    if (ctx && EVP_CipherInit_ex2(ctx, cipher, NULL, NULL, encrypt, NULL) == 1 &&
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_IVLEN, CCM_NONCE, NULL) == 1 &&
+        EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, conf->icv_len, NULL) == 1 &&
+        EVP_CipherInit_ex2(ctx, NULL, conf->key, NULL, encrypt, NULL) == 1)
+        return ctx;
+    EVP_CIPHER_CTX_free(ctx);
+    return NULL;
+}
+
+static const EVP_CIPHER *cipher_of(const struct xs_sa_conf *conf)
+{
+    uint32_t size = xs_cipher_key_len(conf) / 8 - 2; /* 128, 192, 256 bits */
+    const EVP_CIPHER *const aes[XS_CIPHERS][3] = {
+        [XS_AES_CBC] = {EVP_aes_128_cbc(), EVP_aes_192_cbc(), EVP_aes_256_cbc()},
+        [XS_AES_GCM] = {EVP_aes_128_gcm(), EVP_aes_192_gcm(), EVP_aes_256_gcm()},
+        [XS_AES_CCM] = {EVP_aes_128_ccm(), EVP_aes_192_ccm(), EVP_aes_256_ccm()},
+        [XS_AES_CTR] = {EVP_aes_128_ctr(), EVP_aes_192_ctr(), EVP_aes_256_ctr()},
+    };
+    if (conf->cipher == XS_CHACHA20_POLY1305)
+        return EVP_chacha20_poly1305();
+    return conf->cipher == XS_3DES_CBC ? EVP_des_ede3_cbc() : aes[conf->cipher][size];
+}
+
+static EVP_MAC_CTX *mac_new(const struct xs_sa_conf *conf)
 {
     static const char *const digests[] = {"", "SHA1", "SHA256", "SHA384", "SHA512"}; /* by enum xs_auth */
+    bool cmac = conf->auth == XS_AES_CMAC_96;
     OSSL_PARAM params[] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)digests[conf->auth], 0),
+        cmac ? OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_CIPHER, (char *)"AES-128-CBC", 0)
+             : OSSL_PARAM_construct_utf8_string(OSSL_MAC_PARAM_DIGEST, (char *)digests[conf->auth], 0),
         OSSL_PARAM_construct_end(),
     };
-    EVP_MAC *mac = EVP_MAC_fetch(NULL, "HMAC", NULL);
+    EVP_MAC *mac = EVP_MAC_fetch(NULL, cmac ? "CMAC" : "HMAC", NULL);
     EVP_MAC_CTX *ctx = mac ? EVP_MAC_CTX_new(mac) : NULL;
     EVP_MAC_free(mac);
     if (ctx && EVP_MAC_init(ctx, conf->auth_key, conf->auth_key_len, params) == 1)
         return ctx;
     EVP_MAC_CTX_free(ctx);
     return NULL;
+}
+
+static bool schedule(struct xs_key *key, const struct xs_sa_conf *conf)
+{
+    bool ciphers = true;
+    if (conf->cipher == XS_AES_CCM) {
+        key->enc = ccm_new(cipher_of(conf), conf, true);
+        key->dec = ccm_new(cipher_of(conf), conf, false);
+    } else if (conf->cipher != XS_NULL) {
+        key->enc = cipher_new(cipher_of(conf), conf->key, true);
+        key->dec = cipher_new(cipher_of(conf), conf->key, false);
+    } else {
+        ciphers = false;
+    }
+    key->iv = cipher_new(EVP_aes_128_ecb(), conf->iv_key, true);
+    key->mac = key->aead ? NULL : mac_new(conf);
+    return key->iv && (!ciphers || (key->enc && key->dec)) && (key->aead || key->mac);
 }
 
 static struct xs_key *key_new(const struct xs_sa_conf *conf)
@@ -63,46 +112,43 @@ static struct xs_key *key_new(const struct xs_sa_conf *conf)
         return NULL;
     key->cipher = conf->cipher;
     key->icv_len = conf->icv_len;
-    bool gcm = conf->cipher == XS_AES_GCM;
-    const EVP_CIPHER *cipher;
-    if (gcm)
-        cipher = conf->key_len == 16 + XS_SALT_LEN ? EVP_aes_128_gcm() : EVP_aes_256_gcm();
-    else
-        cipher = conf->key_len == 16 ? EVP_aes_128_cbc() : EVP_aes_256_cbc();
-    key->enc = cipher_new(cipher, conf->key, true);
-    key->dec = cipher_new(cipher, conf->key, false);
-    key->iv = cipher_new(EVP_aes_128_ecb(), conf->iv_key, true);
-    key->mac = gcm ? NULL : hmac_new(conf);
-    if (key->enc && key->dec && key->iv && (gcm || key->mac))
+    key->aead = xs_cipher_facts(conf->cipher)->aead;
+    if (schedule(key, conf))
         return key;
     key_free(key);
     return NULL;
 }
 
-static bool gcm_seal(struct xs_op *op)
+static bool ccm_lengths(EVP_CIPHER_CTX *ctx, const struct xs_op *op)
+{
+    int n;
+    return op->key->cipher != XS_AES_CCM || EVP_CipherUpdate(ctx, NULL, &n, NULL, (int)op->text_len) == 1;
+}
+
+static bool aead_seal(struct xs_op *op)
 {
     EVP_CIPHER_CTX *ctx = op->key->enc;
     int n;
-    return EVP_EncryptInit_ex2(ctx, NULL, NULL, op->iv, NULL) == 1 &&
+    return EVP_EncryptInit_ex2(ctx, NULL, NULL, op->iv, NULL) == 1 && ccm_lengths(ctx, op) &&
            EVP_EncryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 &&
            EVP_EncryptUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1 &&
            EVP_EncryptFinal_ex(ctx, op->text + n, &n) == 1 &&
            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, op->key->icv_len, op->icv) == 1;
 }
 
-/* libcrypto compares the tag itself, in constant time. */
-static bool gcm_open(struct xs_op *op)
+/* libcrypto compares the tag itself, in constant time; CCM's when the text is given, the others' at the end. */
+static bool aead_open(struct xs_op *op)
 {
     EVP_CIPHER_CTX *ctx = op->key->dec;
     int n;
     bool right = EVP_DecryptInit_ex2(ctx, NULL, NULL, op->iv, NULL) == 1 &&
                  EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, op->key->icv_len, op->icv) == 1 &&
-                 EVP_DecryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 &&
+                 ccm_lengths(ctx, op) && EVP_DecryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 &&
                  EVP_DecryptUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1;
-    return right && EVP_DecryptFinal_ex(ctx, op->text + n, &n) == 1;
+    return right && (op->key->cipher == XS_AES_CCM || EVP_DecryptFinal_ex(ctx, op->text + n, &n) == 1);
 }
 
-static bool hmac(struct xs_op *op, uint8_t out[XS_ICV_MAX])
+static bool mac(struct xs_op *op, uint8_t out[XS_ICV_MAX])
 {
     uint8_t tail[4];
     size_t n;
@@ -113,23 +159,23 @@ static bool hmac(struct xs_op *op, uint8_t out[XS_ICV_MAX])
            EVP_MAC_final(op->key->mac, out, &n, XS_ICV_MAX) == 1;
 }
 
-static bool cbc(EVP_CIPHER_CTX *ctx, struct xs_op *op)
+static bool cipher(EVP_CIPHER_CTX *ctx, struct xs_op *op)
 {
     int n;
-    return EVP_CipherInit_ex2(ctx, NULL, NULL, op->iv, -1, NULL) == 1 &&
-           EVP_CipherUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1;
+    return !ctx || (EVP_CipherInit_ex2(ctx, NULL, NULL, op->iv, -1, NULL) == 1 &&
+                    EVP_CipherUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1);
 }
 
 static void seal(struct xs_op *ops, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct xs_op *op = &ops[i];
-        if (op->key->cipher == XS_AES_GCM) {
-            op->ok = gcm_seal(op);
+        if (op->key->aead) {
+            op->ok = aead_seal(op);
             continue;
         }
         uint8_t icv[XS_ICV_MAX];
-        op->ok = cbc(op->key->enc, op) && hmac(op, icv);
+        op->ok = cipher(op->key->enc, op) && mac(op, icv);
         if (op->ok)
             memcpy(op->icv, icv, op->key->icv_len);
     }
@@ -139,12 +185,12 @@ static void open_burst(struct xs_op *ops, uint32_t count)
 {
     for (uint32_t i = 0; i < count; i++) {
         struct xs_op *op = &ops[i];
-        if (op->key->cipher == XS_AES_GCM) {
-            op->ok = gcm_open(op);
+        if (op->key->aead) {
+            op->ok = aead_open(op);
             continue;
         }
         uint8_t icv[XS_ICV_MAX];
-        op->ok = hmac(op, icv) && xs_same(icv, op->icv, op->key->icv_len) && cbc(op->key->dec, op);
+        op->ok = mac(op, icv) && xs_same(icv, op->icv, op->key->icv_len) && cipher(op->key->dec, op);
     }
 }
 

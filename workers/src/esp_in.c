@@ -24,7 +24,7 @@ struct lane {
     uint64_t seq;
     uint8_t outer_tos;
     bool udp;
-    uint8_t aad[12], nonce[12];
+    uint8_t aad[12], nonce[16];
 };
 
 static struct lane lanes[XS_BURST_MAX];
@@ -97,18 +97,21 @@ static bool build(struct lane *lane, struct xs_op *op)
     op->aad_len = ESP_HEADER;
     op->iv = iv;
     op->has_auth_tail = false;
-    if (sa->cipher == XS_AES_GCM) {
+    if (sa->counter) {
         memcpy(lane->nonce, sa->salt, 4);
         memcpy(lane->nonce + 4, iv, 8);
-        op->iv = lane->nonce;
+        op->iv = lane->nonce + sa->nonce_skip;
+    }
+    if (sa->aead) {
         if (sa->esn) {
             xs_put32(lane->aad, sa->spi);
             xs_put64(lane->aad + 4, lane->seq);
             op->aad = lane->aad;
             op->aad_len = 12;
         }
-    } else if (sa->esn) {
-        op->has_auth_tail = true;
+    } else {
+        xs_put32(lane->nonce + 12, 1); /* of CTR: the first block's counter (RFC 3686 sec. 4) */
+        op->has_auth_tail = sa->esn;
         op->auth_tail = (uint32_t)(lane->seq >> 32);
     }
     return true;
@@ -120,8 +123,8 @@ static uint32_t prepare(struct xs_worker *w, struct lane *lane, struct xs_op *op
     struct xs_sa *sa = lane->sa = xs_sad_inbound(w->sad, lane->spi);
     if (!sa)
         return XS_V_DROP_NO_SA;
-    if (sa->udp != lane->udp)
-        return XS_V_DROP_ENCAP;
+    if (__builtin_expect(!(sa->takes >> lane->udp & 1), 0))
+        return sa->takes ? XS_V_DROP_ENCAP : xs_sa_past_end(w, sa, 0);
     if (lane->f.flags & XS_FRAME_TAGGED && !tag_fits(w, &lane->f))
         return XS_V_DROP_TAG;
     lane->seq = xs_replay_full_seq(sa, xs_get32(lane->esp + 4));
@@ -255,6 +258,8 @@ static inline void finish(struct xs_worker *w, struct lane *lane, const struct x
     if (verdict == XS_V_COUNT) {
         xs_replay_mark(sa, lane->seq);
         verdict = inner_check(lane, &f, op, &ihl);
+        if (verdict != XS_V_COUNT)
+            xs_sa_seen(w, sa); /* whatever it carried, the peer sent it */
     }
     if (verdict != XS_V_COUNT) {
         drop(w, f, verdict, sa);
@@ -287,10 +292,10 @@ static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32
         }
         if (i != n) { /* the operation points into its lane: both move together */
             lanes[n] = lanes[i];
-            if (lanes[n].sa->cipher == XS_AES_GCM) {
-                ops[n].iv = lanes[n].nonce;
-                ops[n].aad = lanes[n].sa->esn ? lanes[n].aad : ops[n].aad;
-            }
+            if (lanes[n].sa->counter)
+                ops[n].iv = lanes[n].nonce + lanes[n].sa->nonce_skip;
+            if (lanes[n].sa->aead && lanes[n].sa->esn)
+                ops[n].aad = lanes[n].aad;
         }
         n++;
     }
@@ -300,7 +305,7 @@ static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32
 void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
 {
     uint64_t clock = __rdtsc();
-    struct xs_tally tally = {.now_ns = w->now_ns};
+    struct xs_tally tally = {.w = w};
     uint32_t n = parse(w, frames, count);
     xs_stage_end(w, XS_STAGE_PARSE, &clock);
     for (uint32_t i = 0, end; i < n; i = end) {

@@ -14,7 +14,7 @@ struct lane {
     struct xs_frame f; /* data: the inner packet, then the ESP header, then the frame as it leaves */
     struct xs_sa *sa;
     uint32_t inner_len;
-    uint8_t aad[12], nonce[12];
+    uint8_t aad[12], nonce[16];
 };
 
 static struct lane lanes[XS_BURST_MAX];
@@ -75,7 +75,7 @@ EXIT turn_away(struct xs_worker *w, struct xs_frame f, const struct xs_flow_entr
 {
     if (policy->result)
         return drop(w, f, policy->result == XS_SPD_NEEDS_PORTS ? XS_V_DROP_FRAGMENT : XS_V_DROP_NO_POLICY, NULL);
-    if (policy->owner != w->conf.index && !(f.flags & XS_FRAME_HANDED))
+    if (!sa && policy->owner != w->conf.index && !(f.flags & XS_FRAME_HANDED))
         return hand_over(w, f, policy->owner);
     if (!sa)
         return hold(w, f, policy->child);
@@ -91,10 +91,8 @@ static inline uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64
 {
     struct xs_sa_slot *slot = sa->slot;
     uint64_t next = slot->next_seq;
-    if ((!sa->esn && next > UINT32_MAX) || next == UINT64_MAX) {
-        xs_sa_tell_end(w, sa);
-        return XS_V_DROP_SEQ_EXHAUSTED;
-    }
+    if (__builtin_expect(next > sa->last_number, 0))
+        return xs_sa_past_end(w, sa, next);
     if (next >= sa->ask_at)
         xs_sa_ask(w, sa, next);
     if (next >= slot->granted)
@@ -104,6 +102,27 @@ static inline uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64
     return XS_V_COUNT;
 }
 
+/* What a cipher with a MAC beside it starts from; all from the ESP header on is authenticated. */
+static inline void begin_separate(struct lane *lane, struct xs_op *op, struct xs_sa *sa, uint8_t *iv, uint64_t seq)
+{
+    uint8_t block[16];
+    op->iv = iv;
+    if (sa->counter) { /* RFC 3686 sec. 4 */
+        xs_put64(iv, seq);
+        memcpy(lane->nonce, sa->salt, 4);
+        xs_put64(lane->nonce + 4, seq);
+        xs_put32(lane->nonce + 12, 1);
+        op->iv = lane->nonce;
+    } else if (sa->iv_len) {
+        sa->engine->cbc_iv(sa->key, seq, block);
+        memcpy(iv, block, sa->iv_len);
+    }
+    op->aad = iv - ESP_HEADER;
+    op->aad_len = ESP_HEADER + sa->iv_len;
+    op->has_auth_tail = sa->esn;
+    op->auth_tail = (uint32_t)(seq >> 32);
+}
+
 /* ESP header, IV, padding and trailer around the inner packet; the operation that seals it (RFC 4303 sec. 2). */
 static inline void build(struct lane *lane, struct xs_op *op, struct xs_frame *f, struct xs_sa *sa, uint64_t seq)
 {
@@ -111,7 +130,7 @@ static inline void build(struct lane *lane, struct xs_op *op, struct xs_frame *f
     uint32_t pad = (uint32_t)-(int32_t)(f->len + TRAILER) & (sa->block - 1U);
     uint8_t *tail = text + f->len;
     static const uint8_t padding[16] = {1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15};
-    memcpy(tail, padding, sizeof padding); /* as much as any cipher needs; has_room saw to it, trailer and ICV follow */
+    memcpy(tail, padding, sizeof padding); /* as much as any cipher needs; has_room saw to it */
     tail[pad] = (uint8_t)pad;
     tail[pad + 1] = NEXT_IPV4;
     xs_put32(esp, sa->spi);
@@ -122,11 +141,11 @@ static inline void build(struct lane *lane, struct xs_op *op, struct xs_frame *f
     op->text = text;
     op->text_len = f->len + pad + TRAILER;
     op->icv = text + op->text_len;
-    if (sa->cipher == XS_AES_GCM) { /* RFC 4106 sec. 3 to 5 */
+    if (sa->aead) { /* RFC 4106 sec. 3 to 5, and alike RFC 4309 and 7634 */
         xs_put64(iv, seq);
         memcpy(lane->nonce, sa->salt, 4);
         xs_put64(lane->nonce + 4, seq);
-        op->iv = lane->nonce;
+        op->iv = lane->nonce + sa->nonce_skip;
         op->aad = esp;
         op->aad_len = ESP_HEADER;
         if (sa->esn) {
@@ -137,12 +156,7 @@ static inline void build(struct lane *lane, struct xs_op *op, struct xs_frame *f
         }
         op->has_auth_tail = false;
     } else {
-        sa->engine->cbc_iv(sa->key, seq, iv);
-        op->iv = iv;
-        op->aad = esp;
-        op->aad_len = ESP_HEADER + XS_IV_CBC;
-        op->has_auth_tail = sa->esn;
-        op->auth_tail = (uint32_t)(seq >> 32);
+        begin_separate(lane, op, sa, iv, seq);
     }
     f->data = esp;
     f->len = ESP_HEADER + sa->iv_len + op->text_len + sa->icv_len;
@@ -175,8 +189,7 @@ static inline bool has_room(const struct xs_worker *w, const struct xs_frame *f,
 {
     const uint8_t *base = xs_chunk_base(w, f->chunk), *end = base + w->conf.chunk_size;
     uint32_t front = XS_VLAN_LEN + sa->template_len + ESP_HEADER + sa->iv_len;
-    return f->data - base >= (ptrdiff_t)front &&
-           end - f->data >= (ptrdiff_t)(f->len + sa->block + TRAILER + sa->icv_len);
+    return f->data - base >= (ptrdiff_t)front && end - f->data >= (ptrdiff_t)(f->len + sa->tail_room);
 }
 
 /* Pass 1 for one frame; true when it took a lane. */
@@ -190,13 +203,12 @@ static inline bool prepare(struct xs_worker *w, struct xs_frame f, struct lane *
         return drop(w, f, XS_V_DROP_MALFORMED, NULL);
     uint8_t *ip = f.data;
     const struct xs_flow_entry *policy = xs_spd_lookup(w->spd, xs_flow_from(ip, ihl, f.len));
-    bool ours = !policy->result && (policy->owner == w->conf.index || f.flags & XS_FRAME_HANDED);
-    struct xs_sa *sa = ours ? xs_sad_outbound(w->sad, policy->child) : NULL;
+    struct xs_sa *sa = policy->result ? NULL : xs_sad_outbound(w->sad, policy->child); /* ours, or the owner is asked */
     if (sa && __builtin_expect(sa->hop.epoch != w->fib->epoch, 0))
         xs_sa_reach(w, sa);
     if (!sa || ip[8] <= 1 || f.len > sa->inner_mtu)
         return turn_away(w, f, policy, sa);
-    uint64_t seq;
+    uint64_t seq = 0;
     uint32_t verdict = has_room(w, &f, sa) ? take_number(w, sa, &seq) : XS_V_DROP_TOO_BIG;
     if (verdict != XS_V_COUNT)
         return drop(w, f, verdict, sa);
@@ -216,7 +228,7 @@ void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
 {
     uint32_t n = 0;
     uint64_t clock = __rdtsc();
-    struct xs_tally tally = {.now_ns = w->now_ns};
+    struct xs_tally tally = {.w = w};
     for (uint32_t i = 0; i < count; i++) {
         if (i + XS_AHEAD < count)
             xs_fetch_headers(frames[i + XS_AHEAD].data);

@@ -1,14 +1,98 @@
-/* Frames that wait a moment: for a neighbour's address or for an SA. Few, for a second, then a counted drop. */
+/* Frames that wait: for a neighbour's address a moment, for an SA as long as a key exchange takes. Bounded, in order of
+ * arrival, then a counted drop. Two rooms, so that hosts that do not answer push out nothing that waits for a key. */
 #include <string.h>
 
 #include "fib.h"
 #include "loop.h"
 #include "sad.h"
 
-static bool same_key(const struct xs_held *h, const struct xs_addr *addr, uint8_t port, uint32_t child)
+enum { RELEASED_AT_ONCE = 64 };
+
+static void count_held(struct xs_worker *w)
 {
-    if (!addr)
-        return h->addr.family == 0 && h->child == child;
+    w->counters->held = xs_held_count(w->loop);
+}
+
+static void give_up(struct xs_worker *w, const struct xs_held *h)
+{
+    xs_drop(w, &h->frame, h->addr.family ? XS_V_DROP_NO_NEIGHBOUR : XS_V_DROP_NO_OUT_SA, NULL);
+}
+
+/* Whether to ask now: for the first that waits, and again each second that others do. An answer may be lost, and a flow
+ * that goes on would wait for ever. */
+static uint64_t ask(struct xs_worker *w, uint64_t asked_ns, const struct xs_event *event)
+{
+    bool due = !asked_ns || w->now_ns - asked_ns > XS_ASK_NS;
+    return due && xs_event_push(w, event) ? w->now_ns : asked_ns;
+}
+
+/* --- for an SA: the first ones stay, what comes when there is no room is dropped ------------------------------------
+ */
+
+void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child)
+{
+    struct xs_loop *loop = w->loop;
+    const struct xs_event event = {.kind = XS_EVENT_ACQUIRE, .child = child};
+    struct xs_held h = {.frame = *f, .child = child, .since_ns = w->now_ns};
+    if (child >= XS_CHILDREN_MAX) {
+        give_up(w, &h);
+        return;
+    }
+    struct xs_wait *wait = &loop->waits[child];
+    wait->asked_ns = ask(w, wait->asked_ns, &event);
+    if (wait->count >= w->conf.hold || loop->for_sa_count == XS_HELD_MAX) {
+        give_up(w, &h);
+        return;
+    }
+    wait->count++;
+    loop->for_sa[loop->for_sa_count++] = h;
+    count_held(w);
+}
+
+static void leave(struct xs_loop *loop, uint32_t child)
+{
+    struct xs_wait *wait = &loop->waits[child];
+    if (--wait->count == 0)
+        wait->asked_ns = 0;
+}
+
+/* The first frames of the child, at most `max`; all others close up. */
+static uint32_t take_of_child(struct xs_loop *loop, uint32_t child, struct xs_frame *frames, uint32_t max)
+{
+    uint32_t taken = 0, kept = 0;
+    for (uint32_t i = 0; i < loop->for_sa_count; i++) {
+        if (taken < max && loop->for_sa[i].child == child) {
+            frames[taken++] = loop->for_sa[i].frame;
+            leave(loop, child);
+        } else if (kept++ != i) {
+            loop->for_sa[kept - 1] = loop->for_sa[i];
+        }
+    }
+    loop->for_sa_count = kept;
+    return taken;
+}
+
+void xs_release_child(struct xs_worker *w, uint32_t child)
+{
+    struct xs_frame frames[RELEASED_AT_ONCE];
+    /* as many as wait now: one that must wait again, its SA being gone already, is not taken twice */
+    uint32_t left = child < XS_CHILDREN_MAX ? w->loop->waits[child].count : 0;
+    if (!left)
+        return;
+    while (left) {
+        uint32_t count = take_of_child(w->loop, child, frames, left < RELEASED_AT_ONCE ? left : RELEASED_AT_ONCE);
+        left -= count;
+        xs_outbound(w, frames, count);
+        xs_ports_flush(w);
+    }
+    count_held(w);
+}
+
+/* --- for a neighbour: the last ones stay
+ * ------------------------------------------------------------------------------ */
+
+static bool same_hop(const struct xs_held *h, const struct xs_addr *addr, uint8_t port)
+{
     return h->addr.family == addr->family && h->frame.port == port &&
            !memcmp(h->addr.bytes, addr->bytes, sizeof addr->bytes);
 }
@@ -16,64 +100,41 @@ static bool same_key(const struct xs_held *h, const struct xs_addr *addr, uint8_
 static struct xs_held take_out(struct xs_worker *w, uint32_t at)
 {
     struct xs_loop *loop = w->loop;
-    struct xs_held h = loop->held[at];
-    w->counters->held = --loop->held_count;
-    memmove(&loop->held[at], &loop->held[at + 1], (loop->held_count - at) * sizeof h); /* oldest stays first */
+    struct xs_held h = loop->for_hop[at];
+    loop->for_hop_count--;
+    memmove(&loop->for_hop[at], &loop->for_hop[at + 1], (loop->for_hop_count - at) * sizeof h); /* oldest stays first */
+    count_held(w);
     return h;
-}
-
-static void give_up(struct xs_worker *w, uint32_t at)
-{
-    struct xs_held h = take_out(w, at);
-    xs_drop(w, &h.frame, h.addr.family ? XS_V_DROP_NO_NEIGHBOUR : XS_V_DROP_NO_OUT_SA, NULL);
 }
 
 /* Room for one more of this key: the oldest of the same key makes place, or the oldest of all. Returns when its event
  * was raised last, 0 = not for any that still waits. */
-static uint64_t make_room(struct xs_worker *w, const struct xs_addr *addr, uint8_t port, uint32_t child)
+static uint64_t make_room(struct xs_worker *w, const struct xs_addr *addr, uint8_t port)
 {
     struct xs_loop *loop = w->loop;
     uint32_t same = 0, oldest = 0;
     uint64_t asked_ns = 0;
-    for (uint32_t i = loop->held_count; i-- > 0;) {
-        if (same_key(&loop->held[i], addr, port, child)) {
+    for (uint32_t i = loop->for_hop_count; i-- > 0;) {
+        if (same_hop(&loop->for_hop[i], addr, port)) {
             same++;
             oldest = i;
-            asked_ns = loop->held[i].asked_ns > asked_ns ? loop->held[i].asked_ns : asked_ns;
+            asked_ns = loop->for_hop[i].asked_ns > asked_ns ? loop->for_hop[i].asked_ns : asked_ns;
         }
     }
-    if (same >= XS_HELD_PER_KEY)
-        give_up(w, oldest);
-    else if (loop->held_count == XS_HELD_MAX)
-        give_up(w, 0);
+    if (same < XS_HELD_PER_HOP && loop->for_hop_count < XS_HELD_FOR_HOPS)
+        return asked_ns;
+    const struct xs_held h = take_out(w, same >= XS_HELD_PER_HOP ? oldest : 0);
+    give_up(w, &h);
     return asked_ns;
-}
-
-/* Raises the event for the first of its key, and again each second that frames wait for it: an answer may be lost, and
- * a flow that goes on would wait for ever. */
-static void keep(struct xs_worker *w, struct xs_held *h, const struct xs_event *event)
-{
-    struct xs_loop *loop = w->loop;
-    if ((!h->asked_ns || w->now_ns - h->asked_ns > XS_HOLD_NS) && xs_event_push(w, event))
-        h->asked_ns = w->now_ns;
-    loop->held[loop->held_count++] = *h;
-    w->counters->held = loop->held_count;
 }
 
 void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, const struct xs_addr *addr)
 {
     struct xs_held h = {.frame = *f, .addr = *addr, .verdict = verdict, .since_ns = w->now_ns};
     const struct xs_event event = {.kind = XS_EVENT_RESOLVE, .port = f->port, .addr = *addr};
-    h.asked_ns = make_room(w, addr, f->port, 0);
-    keep(w, &h, &event);
-}
-
-void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child)
-{
-    struct xs_held h = {.frame = *f, .child = child, .since_ns = w->now_ns};
-    const struct xs_event event = {.kind = XS_EVENT_ACQUIRE, .child = child};
-    h.asked_ns = make_room(w, NULL, 0, child);
-    keep(w, &h, &event);
+    h.asked_ns = ask(w, make_room(w, addr, f->port), &event);
+    w->loop->for_hop[w->loop->for_hop_count++] = h;
+    count_held(w);
 }
 
 void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_addr *addr)
@@ -81,8 +142,8 @@ void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_add
     struct xs_loop *loop = w->loop;
     uint32_t dst;
     memcpy(&dst, addr->bytes, sizeof dst);
-    for (uint32_t i = 0; i < loop->held_count;) {
-        if (!same_key(&loop->held[i], addr, port, 0)) {
+    for (uint32_t i = 0; i < loop->for_hop_count;) {
+        if (!same_hop(&loop->for_hop[i], addr, port)) {
             i++;
             continue;
         }
@@ -97,24 +158,30 @@ void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_add
     xs_ports_flush(w);
 }
 
-void xs_release_child(struct xs_worker *w, uint32_t child)
+/* --- the end of patience
+ * ----------------------------------------------------------------------------------------------- */
+
+/* How many at the front have waited longer than that; each is dropped. */
+static uint32_t expired(struct xs_worker *w, const struct xs_held *held, uint32_t count, uint64_t ns)
 {
-    struct xs_loop *loop = w->loop;
-    for (uint32_t i = 0; i < loop->held_count;) {
-        if (!same_key(&loop->held[i], NULL, 0, child)) {
-            i++;
-            continue;
-        }
-        struct xs_held h = take_out(w, i);
-        xs_outbound(w, &h.frame, 1);
-        i = 0; /* it may wait again, for a neighbour, and have pushed others out: places have moved */
-    }
-    xs_ports_flush(w);
+    uint32_t gone = 0;
+    while (gone < count && w->now_ns - held[gone].since_ns > ns)
+        give_up(w, &held[gone++]);
+    return gone;
 }
 
 void xs_hold_expire(struct xs_worker *w)
 {
     struct xs_loop *loop = w->loop;
-    while (loop->held_count && w->now_ns - loop->held[0].since_ns > XS_HOLD_NS)
-        give_up(w, 0);
+    uint32_t gone = expired(w, loop->for_sa, loop->for_sa_count, XS_HOLD_SA_NS);
+    for (uint32_t i = 0; i < gone; i++)
+        leave(loop, loop->for_sa[i].child);
+    loop->for_sa_count -= gone;
+    if (gone)
+        memmove(loop->for_sa, loop->for_sa + gone, loop->for_sa_count * sizeof loop->for_sa[0]);
+    gone = expired(w, loop->for_hop, loop->for_hop_count, XS_HOLD_HOP_NS);
+    loop->for_hop_count -= gone;
+    if (gone)
+        memmove(loop->for_hop, loop->for_hop + gone, loop->for_hop_count * sizeof loop->for_hop[0]);
+    count_held(w);
 }

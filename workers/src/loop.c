@@ -198,7 +198,7 @@ int xs_worker_breathe(struct xs_worker *w)
         if (w->ports[p])
             moved += from_port(w, w->ports[p], frames);
     moved += from_workers(w, frames);
-    if (w->loop->held_count)
+    if (xs_held_count(w->loop))
         xs_hold_expire(w);
     w->loop->idle = !moved;
     if (!moved)
@@ -258,7 +258,7 @@ static bool wait(struct xs_worker *w, int timeout_ms)
 static int sleep_ms(const struct xs_worker *w, uint64_t deadline)
 {
     int left = deadline > w->now_ns ? (int)((deadline - w->now_ns) / NS_PER_MS) + 1 : 0;
-    int most = w->loop->unsent ? UNSENT_SLEEP_MS : w->loop->held_count ? HELD_SLEEP_MS : left;
+    int most = w->loop->unsent ? UNSENT_SLEEP_MS : xs_held_count(w->loop) ? HELD_SLEEP_MS : left;
     return most < left ? most : left;
 }
 

@@ -10,7 +10,7 @@
 
 #include "inet.h"
 
-enum { ESP_HEADER = 8, OUTER_TTL = 64, MTU_MIN = 576, DSCP_MAX = 63 };
+enum { ESP_HEADER = 8, TRAILER = 2, PADDING_COPIED = 16, OUTER_TTL = 64, MTU_MIN = 576, DSCP_MAX = 63 };
 
 struct xs_sad *xs_sad_new(uint32_t slots)
 {
@@ -68,20 +68,22 @@ void xs_match_from(struct xs_match *m, const struct xs_selector *s, bool inbound
 }
 
 /* Outer IPv4 header, and UDP (RFC 3948 sec. 2.1: checksum zero); length, id and checksum are patched per packet. */
-static void build_template(struct xs_sa *sa, const struct xs_sa_conf *conf)
+static void build_template(struct xs_sa *sa, const struct xs_addr *local, uint16_t from, uint16_t to)
 {
     uint8_t *ip = sa->template;
+    memset(ip, 0, XS_TEMPLATE_MAX);
+    sa->template_sum = 0;
     ip[0] = 0x45;
-    ip[1] = (uint8_t)(conf->dscp << 2);
+    ip[1] = (uint8_t)(sa->dscp << 2);
     ip[8] = OUTER_TTL;
     ip[9] = sa->udp ? IPPROTO_UDP : IPPROTO_ESP;
-    memcpy(ip + 12, conf->local.bytes, 4);
-    memcpy(ip + 16, conf->remote.bytes, 4);
+    memcpy(ip + 12, local->bytes, 4);
+    memcpy(ip + 16, sa->remote.bytes, 4);
     for (uint32_t at = 8; at < 20; at += 2)
         sa->template_sum += xs_get16(ip + at); /* TTL, protocol, addresses; the checksum itself is zero */
     sa->template_len = 20;
     if (sa->udp) {
-        uint16_t ports[2] = {htons(conf->encap_local), htons(conf->encap_remote)};
+        uint16_t ports[2] = {htons(from), htons(to)};
         memcpy(ip + 20, ports, sizeof ports);
         sa->template_len = 28;
     }
@@ -105,6 +107,36 @@ static void set_ask_mark(struct xs_sa *sa)
     sa->asked = false;
 }
 
+/* Where the SA runs: outer addresses, and UDP ports unless `from` is 0. */
+static void place(struct xs_sa *sa, const struct xs_addr *local, const struct xs_addr *remote, uint16_t from,
+                  uint16_t to)
+{
+    sa->udp = from != 0;
+    sa->remote = *remote;
+    sa->hop.epoch = 0; /* looked up again before the next packet */
+    if (sa->takes)
+        sa->takes = sa->any_encap ? XS_TAKES_PLAIN | XS_TAKES_UDP : sa->udp ? XS_TAKES_UDP : XS_TAKES_PLAIN;
+    build_template(sa, local, from, to);
+    fit(sa);
+}
+
+/* Of the cipher alone. */
+static void take_cipher(struct xs_sa *sa, const struct xs_sa_conf *conf)
+{
+    const struct xs_cipher_facts *facts = xs_cipher_facts(conf->cipher);
+    sa->cipher = conf->cipher;
+    sa->iv_len = facts->iv_len;
+    sa->block = facts->block;
+    sa->aead = facts->aead;
+    sa->counter = facts->counter;
+    sa->icv_len = conf->icv_len;
+    uint32_t room = facts->block + TRAILER + conf->icv_len;
+    sa->tail_room = (uint8_t)(room > PADDING_COPIED ? room : PADDING_COPIED);
+    sa->nonce_skip = (uint8_t)(sizeof sa->salt - facts->salt_len);
+    if (facts->counter)
+        memcpy(sa->salt + sa->nonce_skip, conf->key + conf->key_len - facts->salt_len, facts->salt_len);
+}
+
 static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
 {
     const struct xs_engine *engine = xs_engine_for(conf);
@@ -119,30 +151,24 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
         (struct xs_sa_slot *)((uint8_t *)w->conf.state + sizeof w->state + (uint64_t)conf->slot * w->state.slot_size);
     sa->child = conf->child;
     sa->direction = conf->direction;
-    sa->cipher = conf->cipher;
-    sa->iv_len = conf->cipher == XS_AES_GCM ? 8 : 16;
-    sa->block = conf->cipher == XS_AES_GCM ? 4 : 16;
-    sa->icv_len = conf->icv_len;
     sa->esn = conf->esn;
-    sa->udp = conf->encap_local != 0;
-    sa->encap_remote = conf->encap_remote;
+    sa->any_encap = conf->any_encap;
+    sa->takes = XS_TAKES_PLAIN; /* any: place() says which */
     sa->copy_dscp = conf->copy_dscp;
     sa->dscp = conf->dscp;
     sa->df = conf->df;
     sa->window = conf->replay_window;
     sa->ring_mask = w->state.window_bits - 1;
     sa->path_mtu = conf->path_mtu;
-    sa->remote = conf->remote;
-    if (conf->cipher == XS_AES_GCM)
-        memcpy(sa->salt, conf->key + conf->key_len - 4, 4);
-    build_template(sa, conf);
-    fit(sa);
+    take_cipher(sa, conf);
+    place(sa, &conf->local, &conf->remote, conf->encap_local, conf->encap_remote);
     sa->match_count = conf->selector_count;
     for (uint32_t i = 0; i < conf->selector_count; i++)
         xs_match_from(&sa->match[i], &conf->selectors[i], conf->direction == XS_INBOUND);
     if (sa->direction == XS_OUTBOUND && sa->slot->next_seq == 0)
         sa->slot->next_seq = 1; /* RFC 4303 sec. 3.3.3: the first packet is number 1 */
     set_ask_mark(sa);
+    xs_sa_begin(sa, conf);
     if (sa->key)
         return sa;
     free(sa);
@@ -154,11 +180,12 @@ static bool is_ipv4(const struct xs_prefix *p)
     return p->addr.family == 4 && p->bits <= 32;
 }
 
-/* The key fits the algorithm (RFC 4868 sec. 2.1.1: as long as the hash's output); the engine checks the cipher's. */
+/* The key fits the algorithm (RFC 4868 sec. 2.1.1: as long as the hash's output; RFC 3566 and 4494: 128 bits); the
+ * engine checks the cipher's. */
 static bool keys_fit(const struct xs_sa_conf *c)
 {
-    static const uint8_t output[] = {0, 20, 32, 48, 64}; /* by enum xs_auth */
-    return c->key_len <= sizeof c->key && c->auth < sizeof output && c->auth_key_len == output[c->auth];
+    static const uint8_t length[XS_AUTHS] = {0, 20, 32, 48, 64, 16, 16};
+    return c->key_len <= sizeof c->key && c->auth < sizeof length && c->auth_key_len == length[c->auth];
 }
 
 static bool acceptable(const struct xs_worker *w, const struct xs_sa_conf *c)
@@ -254,6 +281,18 @@ int xs_sa_use(struct xs_worker *w, uint32_t child, uint32_t slot)
     return 0;
 }
 
+int xs_sa_move(struct xs_worker *w, uint32_t slot, const struct xs_addr *local, const struct xs_addr *remote,
+               uint16_t encap_local, uint16_t encap_remote)
+{
+    struct xs_sa *sa = by_slot(w, slot);
+    if (!sa)
+        return -ENOENT;
+    if (local->family != 4 || remote->family != 4 || !encap_local != !encap_remote)
+        return -EINVAL;
+    place(sa, local, remote, encap_local, encap_remote);
+    return 0;
+}
+
 int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark)
 {
     struct xs_sa *sa = by_slot(w, slot);
@@ -279,22 +318,6 @@ const char *xs_sa_engine(struct xs_worker *w, uint32_t slot)
 {
     const struct xs_sa *sa = by_slot(w, slot);
     return sa ? sa->engine->name : NULL;
-}
-
-static bool raise(struct xs_worker *w, const struct xs_sa *sa, uint32_t kind, uint64_t number)
-{
-    struct xs_event event = {.kind = kind, .slot = sa->slot_index, .child = sa->child, .number = number};
-    return xs_event_push(w, &event);
-}
-
-void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint64_t number)
-{
-    sa->asked = sa->asked || raise(w, sa, XS_EVENT_GRANT_WANTED, number);
-}
-
-void xs_sa_tell_end(struct xs_worker *w, struct xs_sa *sa)
-{
-    sa->told_end = sa->told_end || raise(w, sa, XS_EVENT_EXHAUSTED, 0);
 }
 
 void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa)

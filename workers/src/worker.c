@@ -42,13 +42,15 @@ static bool regions_fit(const struct xs_worker_conf *conf, const struct xs_state
 
 struct xs_worker *xs_worker_new(const struct xs_worker_conf *conf)
 {
-    if (conf->index >= conf->workers || conf->workers > XS_MAX_WORKERS || !conf->burst || conf->burst > XS_BURST_MAX)
+    if (conf->index >= conf->workers || conf->workers > XS_MAX_WORKERS || !conf->burst || conf->burst > XS_BURST_MAX ||
+        conf->hold > XS_HELD_MAX)
         return NULL;
     const struct xs_state_header state = *(const struct xs_state_header *)conf->state;
     struct xs_worker *w = regions_fit(conf, &state) ? calloc(1, sizeof *w) : NULL;
     if (!w)
         return NULL;
     w->conf = *conf;
+    w->conf.hold = conf->hold ? conf->hold : XS_HOLD_DEFAULT;
     w->state = state;
     w->counters = conf->counters;
     w->loop = loop_new(conf);

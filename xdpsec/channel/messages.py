@@ -102,11 +102,10 @@ class SaUse:
 
 @dataclass(frozen=True, slots=True)
 class SaMove:
-    """The SA runs between other outer addresses and UDP ports from the next burst on (RFC 4555, RFC 7296 sec. 2.23);
+    """The SA in `slot` runs between other outer addresses and UDP ports from the next burst on (RFC 4555, RFC 7296 sec. 2.23);
     ports 0 = no UDP encapsulation. Numbers, keys and window stay. Answered by Ack."""
 
-    spi: int
-    outbound: bool
+    slot: int
     local: str
     remote: str
     encap_local: int

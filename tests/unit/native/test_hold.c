@@ -1,5 +1,5 @@
-/* Frames that wait for a neighbour or an SA: few, in order, for a second, asked for again while it lasts, each counted
- * once; and what releases them. */
+/* Frames that wait for a neighbour or an SA: bounded, in order, for their time, asked for again while it lasts, each
+ * counted once; and what releases them. */
 #include "loop.h"
 #include "path_host.h"
 
@@ -34,13 +34,28 @@ static uint32_t events_of(struct lab *lab, uint32_t kind)
     return count;
 }
 
+static void age(struct xs_held *held, uint32_t count, uint64_t ns)
+{
+    for (uint32_t i = 0; i < count; i++) {
+        held[i].since_ns -= ns;
+        held[i].asked_ns -= held[i].asked_ns ? ns : 0;
+    }
+}
+
 static void pass_time(struct lab *lab, uint64_t ns)
 {
-    for (uint32_t i = 0; i < lab->w->loop->held_count; i++) {
-        lab->w->loop->held[i].since_ns -= ns;
-        lab->w->loop->held[i].asked_ns -= lab->w->loop->held[i].asked_ns ? ns : 0;
-    }
+    struct xs_loop *loop = lab->w->loop;
+    age(loop->for_sa, loop->for_sa_count, ns);
+    age(loop->for_hop, loop->for_hop_count, ns);
+    for (uint32_t i = 0; i < 2; i++)
+        loop->waits[i].asked_ns -= loop->waits[i].asked_ns ? ns : 0;
     xs_worker_breathe(lab->w);
+}
+
+static uint32_t waiting(const struct lab *lab)
+{
+    CHECK(lab->counters.held == xs_held_count(lab->w->loop)); /* the gauge says so too */
+    return (uint32_t)lab->counters.held;
 }
 
 static void expire(void)
@@ -49,43 +64,98 @@ static void expire(void)
     open_unresolved(&lab);
     for (uint32_t i = 0; i < 3; i++)
         CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT);
-    CHECK(lab.counters.held == 3);
-    pass_time(&lab, XS_HOLD_NS / 2);
-    CHECK(lab.counters.held == 3 && lab_total(&lab) == 0);
+    CHECK(waiting(&lab) == 3);
+    pass_time(&lab, XS_HOLD_SA_NS / 2);
+    CHECK(waiting(&lab) == 3 && lab_total(&lab) == 0);
     CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT);
-    pass_time(&lab, XS_HOLD_NS / 2);
-    CHECK(lab.counters.held == 1 && lab_count(&lab, XS_V_DROP_NO_OUT_SA) == 3); /* only the last still has its second */
-    pass_time(&lab, XS_HOLD_NS);
-    CHECK(lab.counters.held == 0 && lab_count(&lab, XS_V_DROP_NO_OUT_SA) == 4);
+    pass_time(&lab, XS_HOLD_SA_NS / 2);
+    CHECK(waiting(&lab) == 1 && lab_count(&lab, XS_V_DROP_NO_OUT_SA) == 3); /* only the last still has its time */
+    pass_time(&lab, XS_HOLD_SA_NS);
+    CHECK(waiting(&lab) == 0 && lab_count(&lab, XS_V_DROP_NO_OUT_SA) == 4);
+    struct xs_sa_conf conf = outbound(0);
+    lab_install(&lab, &conf);
+    CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT);
+    pass_time(&lab, XS_HOLD_HOP_NS / 2);
+    CHECK(waiting(&lab) == 1);
+    pass_time(&lab, XS_HOLD_HOP_NS); /* a neighbour answers soon or not at all */
+    CHECK(waiting(&lab) == 0 && lab_count(&lab, XS_V_DROP_NO_NEIGHBOUR) == 1);
     lab_close(&lab);
 }
 
+static uint8_t sport_low(const struct xs_held *h)
+{
+    return h->frame.data[LAB_ETH + 21];
+}
+
+/* The first ones of a child are what a handshake is about: they stay. */
 static void few_of_each_and_few_of_all(void)
 {
     struct lab lab;
     struct lab_ip ip = PLAIN;
     open_unresolved(&lab);
+    lab.w->conf.hold = 8;
     for (uint32_t i = 0; i < 20; i++) {
         ip.sport = (uint16_t)i;
-        CHECK(send_ip(&lab, &ip) == (i < XS_HELD_PER_KEY ? XS_V_COUNT : XS_V_DROP_NO_OUT_SA));
+        CHECK(send_ip(&lab, &ip) == (i < 8 ? XS_V_COUNT : XS_V_DROP_NO_OUT_SA));
     }
-    CHECK(lab.counters.held == XS_HELD_PER_KEY && events_of(&lab, XS_EVENT_ACQUIRE) == 1);
-    const uint8_t *newest = lab.w->loop->held[XS_HELD_PER_KEY - 1].frame.data;
-    CHECK(newest[LAB_ETH + 21] == 19); /* the oldest made place */
-    struct xs_policy rows[40];
-    for (uint32_t i = 0; i < 40; i++) {
+    CHECK(waiting(&lab) == 8 && events_of(&lab, XS_EVENT_ACQUIRE) == 1);
+    for (uint32_t i = 0; i < 8; i++)
+        CHECK(sport_low(&lab.w->loop->for_sa[i]) == i);
+    static struct xs_policy rows[200];
+    for (uint32_t i = 0; i < 200; i++) {
         rows[i] = (struct xs_policy){.selector = lab_selector(0, 0), .child = i};
-        rows[i].selector.remote = (struct xs_prefix){{4, {10, (uint8_t)(100 + i)}}, 16};
+        rows[i].selector.remote = (struct xs_prefix){{4, {10, (uint8_t)(3 + i)}}, 16};
     }
-    CHECK(xs_policy_replace(lab.w, rows, 40) == 0);
-    for (uint32_t i = 0; i < 40 * 3; i++) {
+    CHECK(xs_policy_replace(lab.w, rows, 200) == 0);
+    lab.w->conf.hold = XS_HELD_MAX;
+    uint32_t sent = 20;
+    for (; sent < 20 + XS_HELD_MAX && waiting(&lab) < LAB_CHUNKS / 2; sent++) {
         char dst[16];
-        snprintf(dst, sizeof dst, "10.%u.0.1", 100 + i % 40);
+        snprintf(dst, sizeof dst, "10.%u.0.1", 3 + sent % 200);
         ip.dst = dst;
-        send_ip(&lab, &ip);
+        CHECK(send_ip(&lab, &ip) == XS_V_COUNT);
     }
-    CHECK(lab.counters.held == XS_HELD_MAX);
-    CHECK(lab_total(&lab) + lab.counters.held == 20 + 120);
+    lab.w->loop->for_sa_count = XS_HELD_MAX; /* as if the room were full: no child may have more, even its first */
+    CHECK(send_ip(&lab, &ip) == XS_V_DROP_NO_OUT_SA);
+    lab.w->loop->for_sa_count = LAB_CHUNKS / 2;
+    CHECK(lab_total(&lab) + LAB_CHUNKS / 2 == sent + 1);
+    lab_close(&lab);
+}
+
+/* Hosts that nobody answers for have a room of their own. */
+static void those_that_wait_for_neighbours_push_out_no_other(void)
+{
+    struct lab lab;
+    struct xs_sa_conf conf = outbound(0);
+    open_unresolved(&lab);
+    lab_install(&lab, &conf);
+    CHECK(send_ip(&lab, &OTHER) == XS_V_COUNT);
+    for (uint32_t i = 0; i < XS_HELD_PER_HOP + 10; i++)
+        CHECK(send_ip(&lab, &PLAIN) == (i < XS_HELD_PER_HOP ? XS_V_COUNT : XS_V_DROP_NO_NEIGHBOUR));
+    CHECK(lab.w->loop->for_sa_count == 1 && lab.w->loop->for_hop_count == XS_HELD_PER_HOP);
+    lab_close(&lab);
+}
+
+/* More than one burst, another child's frames between them: each comes out once, in order, and the others stay. */
+static void released_in_order(void)
+{
+    struct lab lab;
+    struct lab_ip ip = PLAIN;
+    struct xs_sa_conf conf = outbound(0);
+    uint8_t frame[LAB_FRAME], inner[LAB_FRAME];
+    open_unresolved(&lab);
+    lab_neighbour(&lab, LAB_OUTSIDE, "10.9.0.2", 0);
+    lab.w->conf.hold = 200;
+    for (uint32_t i = 0; i < 150; i++) {
+        ip.sport = (uint16_t)i;
+        CHECK(send_ip(&lab, &ip) == XS_V_COUNT && send_ip(&lab, &OTHER) == XS_V_COUNT);
+    }
+    lab_install(&lab, &conf);
+    for (uint32_t i = 0; i < 150; i++) {
+        CHECK(taken(&lab, &conf, i + 1, frame, inner));
+        CHECK(inner[20] == 0 && inner[21] == i);
+    }
+    CHECK(waiting(&lab) == 150 && lab_count(&lab, XS_V_ENCRYPTED) == 150 && lab_total(&lab) == 150);
     lab_close(&lab);
 }
 
@@ -96,18 +166,15 @@ static void released_into_another_wait(void)
     struct xs_sa_conf first = outbound(0), second = outbound(1);
     open_unresolved(&lab);
     lab_install(&lab, &first);
-    for (uint32_t i = 0; i < XS_HELD_PER_KEY; i++)
+    for (uint32_t i = 0; i < 8; i++)
         CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT);
-    for (uint32_t i = 0; i < XS_HELD_PER_KEY; i++)
+    for (uint32_t i = 0; i < XS_HELD_PER_HOP; i++)
         CHECK(send_ip(&lab, &OTHER) == XS_V_COUNT);
     lab_install(&lab, &second);
-    CHECK(lab.w->loop->held_count == XS_HELD_PER_KEY);
-    for (uint32_t i = 0; i < XS_HELD_PER_KEY; i++)
-        CHECK(lab.w->loop->held[i].addr.family == 4); /* none is left waiting for an SA that is there */
-    CHECK(lab_count(&lab, XS_V_DROP_NO_NEIGHBOUR) == XS_HELD_PER_KEY);
+    CHECK(lab.w->loop->for_sa_count == 0); /* none is left waiting for an SA that is there */
+    CHECK(waiting(&lab) == XS_HELD_PER_HOP && lab_count(&lab, XS_V_DROP_NO_NEIGHBOUR) == 8);
     lab_neighbour(&lab, LAB_OUTSIDE, "10.9.0.2", 0);
-    CHECK(lab_count(&lab, XS_V_ENCRYPTED) == XS_HELD_PER_KEY && lab.w->loop->held_count == 0);
-    CHECK(lab.counters.held == 0); /* and the gauge says so */
+    CHECK(lab_count(&lab, XS_V_ENCRYPTED) == XS_HELD_PER_HOP && waiting(&lab) == 0);
     lab_close(&lab);
 }
 
@@ -120,14 +187,14 @@ static void asked_again_while_it_lasts(void)
     for (uint32_t half = 0; half < 6; half++) {
         CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT);
         CHECK(events_of(&lab, XS_EVENT_ACQUIRE) == (half == 0 || half == 3));
-        pass_time(&lab, XS_HOLD_NS / 2 - XS_HOLD_NS / 20);
+        pass_time(&lab, XS_ASK_NS / 2 - XS_ASK_NS / 20);
     }
     lab_install(&lab, &conf);
     CHECK(events_of(&lab, XS_EVENT_RESOLVE) == 1);
     for (uint32_t half = 0; half < 6; half++) {
         CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT);
         CHECK(events_of(&lab, XS_EVENT_RESOLVE) == (half == 3));
-        pass_time(&lab, XS_HOLD_NS / 2 - XS_HOLD_NS / 20);
+        pass_time(&lab, XS_ASK_NS / 2 - XS_ASK_NS / 20);
     }
     lab_close(&lab);
 }
@@ -150,6 +217,8 @@ int main(int argc, char **argv)
     static const struct lab_case cases[] = {
         {"expire", expire},
         {"few_of_each_and_few_of_all", few_of_each_and_few_of_all},
+        {"those_that_wait_for_neighbours_push_out_no_other", those_that_wait_for_neighbours_push_out_no_other},
+        {"released_in_order", released_in_order},
         {"released_into_another_wait", released_into_another_wait},
         {"asked_again_while_it_lasts", asked_again_while_it_lasts},
         {"asked_when_there_is_room", asked_when_there_is_room},

@@ -135,20 +135,27 @@ static void policies(void)
     lab_close(&lab);
 }
 
+/* The owner's frames go to the owner, unless this worker has an SA of the child for itself (RFC 9611). */
 static void hands_over(void)
 {
     struct lab lab;
     struct xs_sa_conf conf = lab_sa(XS_OUTBOUND, false, true);
     lab_open(&lab, 0, 2, 1500);
-    lab_install(&lab, &conf);
     lab_policy(&lab, 0, 0, 1);
     CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT && lab.counters.handoff_sent == 1);
     struct xs_handoff_ring *ring = xs_handoff_ring(lab.conf.handoff, 2, 1, 0); /* the same frame comes from worker 1 */
     ring->entries[0] = xs_handoff_ring(lab.conf.handoff, 2, 0, 1)->entries[0];
     CHECK(ring->entries[0].len == LAB_ETH + 64); /* whole, from the Ethernet header */
     ring->producer = 1;
+    lab_install(&lab, &conf);
     CHECK(xs_worker_breathe(lab.w) == 1);
-    CHECK(lab_count(&lab, XS_V_ENCRYPTED) == 1 && lab.counters.handoff_sent == 1); /* served, never bounced */
+    CHECK(lab_count(&lab, XS_V_ENCRYPTED) == 1 && lab.counters.handoff_sent == 1);    /* served, never bounced */
+    CHECK(send_ip(&lab, &PLAIN) == XS_V_ENCRYPTED && lab.counters.handoff_sent == 1); /* by our own SA */
+    struct lab_ip last_hop = PLAIN;
+    last_hop.ttl = 1;
+    CHECK(send_ip(&lab, &last_hop) == XS_V_ANSWERED && lab.counters.handoff_sent == 1);
+    CHECK(xs_sa_remove(lab.w, conf.slot) == 0);
+    CHECK(send_ip(&lab, &PLAIN) == XS_V_COUNT && lab.counters.handoff_sent == 2);
     lab_close(&lab);
 }
 

@@ -18,7 +18,7 @@ static void keys_longer_than_their_room(void)
     conf = lab_sa(XS_INBOUND, false, true);
     for (uint32_t len = 0; len < 256; len++) {
         conf.key_len = (uint8_t)len;
-        bool right = len == 20 || len == 36;
+        bool right = len == 20 || len == 28 || len == 36;
         CHECK((xs_sa_install(lab.w, &conf) == 0) == right);
         CHECK(!right || xs_sa_remove(lab.w, conf.slot) == 0);
     }
@@ -86,6 +86,9 @@ static void regions_too_small(void)
     CHECK(!xs_worker_new(&conf));
     conf.index = 0;
     conf.burst = XS_BURST_MAX + 1;
+    CHECK(!xs_worker_new(&conf));
+    conf.burst = 64;
+    conf.hold = XS_HELD_MAX + 1;
     CHECK(!xs_worker_new(&conf));
     lab_close(&lab);
 }
