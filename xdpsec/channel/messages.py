@@ -102,8 +102,8 @@ class SaUse:
 
 @dataclass(frozen=True, slots=True)
 class SaMove:
-    """The SA in `slot` runs between other outer addresses and UDP ports from the next burst on (RFC 4555, RFC 7296 sec. 2.23);
-    ports 0 = no UDP encapsulation. Numbers, keys and window stay. Answered by Ack."""
+    """The SA in `slot` runs between other outer addresses and UDP ports from the next burst on (RFC 4555, RFC 7296
+    sec. 2.23); ports 0 = no UDP encapsulation. Numbers, keys and window stay. Answered by Ack."""
 
     slot: int
     local: str
