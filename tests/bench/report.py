@@ -30,8 +30,9 @@ def _cells(row: Row) -> tuple[str, ...]:
 def steady(run: veth.Steady) -> str:
     """The run at a rate that must cost nothing, as a sentence."""
     worker = "worker" if run.workers == 1 else "workers"
+    name = {"gateway": "The gateway", "forward": "The bare forwarder"}[run.kind]
     return (
-        f"At 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}) "
+        f"{name} at 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}) "
         f"for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped. The {worker} ran for {run.ran:.1f} s of it "
         f"and waited {run.waited:.2f} s for a core that something else had."
     )

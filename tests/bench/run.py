@@ -72,7 +72,7 @@ def main() -> int:
         for workers in range(1, cores + 1):
             found, last = veth.measure(programs, workers, seconds, told, asked.turns)
             rows += found
-            sentences += [report.steady(last)] if last else []
+            sentences += map(report.steady, last)
     if asked.only in (None, "idle"):
         sentences.append(report.idle(idle.measure(), idle.SECONDS))
     RESULT.write_text(json.dumps([row.record() for row in rows], indent=1) + "\n")

@@ -74,9 +74,10 @@ def unaccounted(counts: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The run at 80 % of the output held at `size` bytes: frames offered, come out, and dropped anywhere; seconds that
-    the workers ran, and that they waited for cores which others had."""
+    """The run of one contender at 80 % of the output that it held at `size` bytes: frames offered, come out, and
+    dropped anywhere; seconds that its workers ran, and that they waited for cores which others had."""
 
+    kind: str
     size: int
     workers: int
     seconds: float
@@ -100,26 +101,23 @@ def stations(workers: int, programs: Path) -> Iterator[dict[str, Station]]:
 
 def measure(
     programs: Path, workers: int, steady_seconds: float, told: Callable[[Row], None], turns: int = ALTERNATIONS
-) -> tuple[list[Row], Steady | None]:
-    """Rows veth-forward and, where DPDK is, veth-testpmd for each size; then the steady run, where a core is left for
-    the generator, which keeps pace by spinning."""
+) -> tuple[list[Row], list[Steady]]:
+    """Rows veth-forward and, where DPDK is, veth-testpmd for each size; then the steady runs of the gateway and of the
+    bare forwarder, where a core is left for the generator, which keeps pace by spinning."""
     rows: list[Row] = []
-    held = (
-        0.0  # what the gateway put out in every turn: a virtual machine's core is not equally fast for a whole minute
-    )
+    steady: list[Steady] = []
     with stations(workers, programs) as found:
         for size in SIZES:
             before = found["gateway"].ask(do="count")
             rates = alternate(found, size, turns)
-            if size == STEADY_SIZE:
-                held = 1e9 / max(rates["gateway"])
             accounts = {kind: found[kind].ask(do="count") for kind in ("gateway", "forward")}
             for row in _rows(size, workers, rates, accounts, before):
                 rows.append(row)
                 told(row)
-        steady = None
-        if workers < len(os.sched_getaffinity(0)):
-            steady = run_steady(found["gateway"], workers, int(held * STEADY_SHARE), steady_seconds)
+            if size == STEADY_SIZE and workers < len(os.sched_getaffinity(0)):
+                # of what came out in every turn: a virtual machine's core is not equally fast for a whole minute
+                held = {kind: int(1e9 / max(rates[kind]) * STEADY_SHARE) for kind in ("gateway", "forward")}
+                steady += [run_steady(found, kind, workers, rate, steady_seconds) for kind, rate in held.items()]
     return rows, steady
 
 
@@ -151,8 +149,7 @@ def _rows(
     ]
 
 
-def run_steady(station: Station, workers: int, rate: int, seconds: float) -> Steady:
-    run = station.blast(STEADY_SIZE, int(seconds * 1000), rate)
-    return Steady(
-        STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"], run["ran_ns"] / 1e9, run["waited_ns"] / 1e9
-    )
+def run_steady(found: dict[str, Station], kind: str, workers: int, rate: int, seconds: float) -> Steady:
+    run = found[kind].blast(STEADY_SIZE, int(seconds * 1000), rate)
+    ran, waited = run["ran_ns"] / 1e9, run["waited_ns"] / 1e9
+    return Steady(kind, STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"], ran, waited)
