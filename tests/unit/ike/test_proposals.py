@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 
 import pytest
 
@@ -107,7 +106,7 @@ REFUSED: list[tuple[Offers, list[Proposal], set[int]]] = [
     ((ESP,), [esp(ENCR_GCM256, X25519, NO_ESN)], {T.KE}),
     (proposals.for_exchange((PFS,), "off"), [esp(ENCR_GCM256, X25519)], {T.KE}),
     ((PFS,), [esp(ENCR_GCM256, X25519, ESN)], {T.ESN}),
-    ((AEAD,), [ike(replace(ENCR_GCM256, others=b"\x80\x63\0\1"), PRF384, X25519)], {T.ENCR}),
+    ((AEAD,), [ike(ENCR_GCM256._replace(others=b"\x80\x63\0\1"), PRF384, X25519)], {T.ENCR}),
     ((ESP,), [esp(INTEG, NO_ESN, protocol=Protocol.AH)], set()),
     ((AEAD,), [], set()),
 ]

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
+from typing import NamedTuple
 
 from xdpsec.numbers import KEY_LENGTH, Encr, Esn, Integ, Ke, Prf, Protocol, TransformType
 from xdpsec.wire import limits
@@ -20,10 +21,12 @@ MORE_PROPOSALS, MORE_TRANSFORMS = 2, 3
 SPI_SIZES: dict[int, tuple[int, ...]] = {Protocol.IKE: (0, 8), Protocol.AH: (4,), Protocol.ESP: (4,)}
 
 
-@dataclass(frozen=True, slots=True)
-class Transform:
+class Transform(NamedTuple):
     """`bits` is the key length, 0 = none given. `others` holds attributes we do not know, as they came: such a
-    transform must not be chosen (RFC 7296 sec. 3.3.6)."""
+    transform must not be chosen (RFC 7296 sec. 3.3.6).
+
+    A tuple, as a stranger has them built by the hundred: it takes half the time of a dataclass.
+    """
 
     type: int
     id: int
@@ -115,21 +118,23 @@ def _build_proposal(value: Proposal, last: bool) -> bytes:
 
 def _parse_transform(data: bytes) -> Transform:
     """One transform with exactly its own bytes."""
-    reader = Reader(data, "SA payload: a transform")
-    _, _, kind, number = reader.unpack(TRANSFORM)
-    bits, others, count = 0, b"", 0
-    while reader.left():
-        start = reader.at
-        attribute, value = reader.unpack(ATTRIBUTE)
-        if not attribute & SHORT:
-            reader.take(value)
+    _, _, kind, number = TRANSFORM.unpack_from(data)
+    bits, others, at, count = 0, b"", TRANSFORM.size, 0
+    while at < len(data):
         count += 1
         if count > limits.TRANSFORM_ATTRIBUTES:
             raise Malformed(f"SA payload: a transform has more than {limits.TRANSFORM_ATTRIBUTES} attributes")
+        if at + ATTRIBUTE.size > len(data):
+            raise Malformed("SA payload: an attribute of a transform is cut short")
+        attribute, value = ATTRIBUTE.unpack_from(data, at)
+        end = at + ATTRIBUTE.size + (0 if attribute & SHORT else value)
+        if end > len(data):
+            raise Malformed(f"SA payload: an attribute of a transform is {end - len(data)} bytes too short")
         if attribute == SHORT | KEY_LENGTH and value and not bits:
             bits = value
         else:
-            others += data[start : reader.at]
+            others += data[at:end]
+        at = end
     return Transform(kind, number, bits, others)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from struct import Struct
+from typing import NamedTuple
 
 from xdpsec.numbers import TsType
 from xdpsec.wire.reader import Malformed, Reader
@@ -14,11 +15,11 @@ RANGES: dict[int, Struct] = {TsType.IPV4_ADDR_RANGE: Struct("!HH4s4s"), TsType.I
 OPAQUE = (65535, 0)  # RFC 7296 sec. 3.13.1: the one range of ports that may run backwards
 
 
-@dataclass(frozen=True, slots=True)
-class Selector:
+class Selector(NamedTuple):
     """`protocol` 0 = any; ports and addresses inclusive; addresses packed, 4 or 16 bytes.
 
     A selector of a type that we do not know has all its content in `first`, and matches nothing.
+    A tuple for the same reason as Transform.
     """
 
     kind: int
@@ -54,24 +55,29 @@ def build_ts(value: TsInitiator | TsResponder) -> bytes:
 def _parse_selectors(reader: Reader) -> tuple[Selector, ...]:
     """The count is one byte: 255 at most."""
     (count,) = reader.unpack(COUNT)
+    data, at = reader.data, reader.at
     if not count or reader.left() < count * SELECTOR.size:
         raise Malformed(f"{reader.what} claims {count} selectors in {reader.left()} bytes")
-    return tuple([_parse_selector(reader) for _ in range(count)])
-
-
-def _parse_selector(reader: Reader) -> Selector:
-    kind, protocol, length = reader.unpack(SELECTOR)
-    layout = RANGES.get(kind)
-    if layout is None:
-        if length < SELECTOR.size:
-            raise Malformed(f"{reader.what}: a selector of {length} bytes")
-        return Selector(kind, protocol, 0, 0, reader.take(length - SELECTOR.size), b"")
-    if length != SELECTOR.size + layout.size:
-        raise Malformed(f"{reader.what}: a selector of type {kind} has {length} bytes")
-    first_port, last_port, first, last = reader.unpack(layout)
-    if first > last or (first_port > last_port and (first_port, last_port) != OPAQUE):
-        raise Malformed(f"{reader.what}: a range runs backwards")
-    return Selector(kind, protocol, first_port, last_port, first, last)
+    found: list[Selector] = []
+    for _ in range(count):
+        if at + SELECTOR.size > len(data):
+            raise Malformed(f"{reader.what}: a selector is cut short")
+        kind, protocol, length = SELECTOR.unpack_from(data, at)
+        start, at = at + SELECTOR.size, at + length
+        if start > at or at > len(data):
+            raise Malformed(f"{reader.what}: a selector claims {length} bytes of {len(data) - start + SELECTOR.size}")
+        layout = RANGES.get(kind)
+        if layout is None:
+            found.append(Selector(kind, protocol, 0, 0, data[start:at], b""))
+            continue
+        if start + layout.size != at:
+            raise Malformed(f"{reader.what}: a selector of type {kind} has {length} bytes")
+        first_port, last_port, first, last = layout.unpack_from(data, start)
+        if first > last or (first_port > last_port and (first_port, last_port) != OPAQUE):
+            raise Malformed(f"{reader.what}: a range runs backwards")
+        found.append(Selector(kind, protocol, first_port, last_port, first, last))
+    reader.at = at
+    return tuple(found)
 
 
 def _build_selector(value: Selector) -> bytes:
