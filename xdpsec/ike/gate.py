@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from typing import Protocol
 
 from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.cookies import COOKIE, Cookies, find
 from xdpsec.ike.events import Event, Note, Path
+from xdpsec.ike.leases import Leases
 from xdpsec.ike.settings import Host, PeerSettings
 from xdpsec.ike.throttle import Bucket, Once
 from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType
@@ -30,18 +31,21 @@ Datagram = tuple[bytes, Path]
 
 
 class Talker(Protocol):
-    """A machine as the gate sees it: the five verbs, and how to find it."""
+    """A machine as the gate sees it: the five verbs, and what to file it under."""
 
     number: int
-
-    @property
-    def spis(self) -> Iterable[bytes]:
-        """Our SPIs of its IKE SAs: one, more during a rekey, none when it is dead."""
-        ...
+    peer: PeerSettings | None
+    remote_id: bytes
+    established: bool
 
     @property
     def half_open(self) -> bool:
         """A stranger began it and is not authenticated yet."""
+        ...
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left of it to say or to repeat."""
         ...
 
     def receive(self, data: bytes, path: Path, now: float) -> None: ...
@@ -58,11 +62,11 @@ class Talker(Protocol):
 
 
 class Machines(Protocol):
-    """Who makes them."""
+    """Who makes them. `registry` is what machines may ask of the gate: claim, release, others, established, leases."""
 
-    def responder(self, number: int, host: Host, path: Path, now: float) -> Talker: ...
+    def responder(self, number: int, host: Host, registry: Gate, path: Path, now: float) -> Talker: ...
 
-    def initiator(self, number: int, host: Host, peer: PeerSettings, now: float) -> Talker: ...
+    def initiator(self, number: int, host: Host, registry: Gate, peer: PeerSettings, now: float) -> Talker: ...
 
 
 class Opening:
@@ -87,7 +91,10 @@ class Gate:
         self.counts: dict[str, int] = dict.fromkeys(
             ("cookie sent", "cookie returned", "malformed", "version", "unknown spi", "half open", "per source"), 0
         )
-        self._spis: dict[int, frozenset[bytes]] = {}
+        self.leases = Leases()
+        self._known: dict[str, dict[int, Talker]] = {}  # established, by peer
+        self._filed: dict[int, str] = {}
+        self._concerned: dict[int, Talker] = {}  # machines that another one may have spoken to
         self._cookies = Cookies(host.random)
         self._fresh = Bucket(host.limits.cookie_rate, host.limits.cookie_rate)
         self._hints = Bucket(HINTS, HINTS)
@@ -141,8 +148,9 @@ class Gate:
             del self._timers[number]
             ringing.append(self.machines[number])
         for machine in ringing:
-            machine.handle_timer(now)
-            self._settle(machine)
+            if machine.number in self.machines:
+                machine.handle_timer(now)
+                self._settle(machine)
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
@@ -154,7 +162,7 @@ class Gate:
         settings = self.host.book.by_name(peer)
         if settings is None:
             raise LocalError(f"no peer is called {peer}; see the configuration for those that there are")
-        return self._add(self.make.initiator(self._number(), self.host, settings, now)).number
+        return self._add(self.make.initiator(self._number(), self.host, self, settings, now)).number
 
     def answer(self, ike: int, ticket: int, result: object, now: float) -> None:
         """The answer to an event with a ticket; one that comes after its machine went is dropped."""
@@ -198,7 +206,7 @@ class Gate:
         if proved and self.per_source.get(path.remote, 0) >= limits.half_open_per_source:
             self._refuse("per source", "too many half-open conversations from one address", path, now)
             return None
-        machine = self.make.responder(self._number(), self.host, path, now)
+        machine = self.make.responder(self._number(), self.host, self, path, now)
         self.openings[machine.number] = Opening(key, path.remote, proved)
         self.first_messages[key] = machine
         if proved:
@@ -260,21 +268,26 @@ class Gate:
         return machine
 
     def _settle(self, machine: Talker) -> None:
-        """After anything happened in a machine: its events, SPIs, place in the counts, timer; perhaps its end."""
+        """After anything happened in a machine, and to those that it spoke to."""
+        self._follow_up(machine)
+        while self._concerned:
+            self._follow_up(self._concerned.popitem()[1])
+
+    def _follow_up(self, machine: Talker) -> None:
+        """Its events, messages, place in the books, timer; perhaps its end."""
         number = machine.number
+        if number not in self.machines:
+            return
         while (event := machine.next_event()) is not None:
             self._events.append(event)
         self._touched[number] = machine
-        before, spis = self._spis.get(number, frozenset()), frozenset(machine.spis)
-        if spis != before:
-            for spi in before - spis:
-                del self.by_spi[spi]
-            self.by_spi.update(dict.fromkeys(spis - before, machine))
-            self._spis[number] = spis
         if number in self.openings and not machine.half_open:
             self._opened(number)
+        if machine.established and machine.peer is not None and number not in self._filed:
+            name = self._filed[number] = machine.peer.name
+            self._known.setdefault(name, {})[number] = machine
         self._schedule(machine)
-        if not spis:
+        if machine.done:
             self._remove(number)
 
     def _schedule(self, machine: Talker) -> None:
@@ -299,12 +312,44 @@ class Gate:
                 del self.per_source[opening.source]
 
     def _remove(self, number: int) -> None:
-        """The machine is dead. Its last messages still go out."""
+        """The machine is over. Its last messages still go out."""
         if number in self.openings:
             self._opened(number)
         del self.machines[number]
         self._timers.pop(number, None)
-        self._spis.pop(number, None)
+        self.leases.release(number)
+        peer = self._filed.pop(number, None)
+        if peer is not None:
+            del self._known[peer][number]
+            if not self._known[peer]:
+                del self._known[peer]
+
+    # --- what machines ask of us --
+
+    def claim(self, machine: Talker) -> bytes:
+        """A fresh SPI of 8 bytes, not zero; messages for it come to this machine from now on."""
+        spi = NO_SPI
+        while spi == NO_SPI or spi in self.by_spi:
+            spi = self.host.random(len(NO_SPI))
+        self.by_spi[spi] = machine
+        return spi
+
+    def release(self, spi: bytes) -> None:
+        self.by_spi.pop(spi, None)
+
+    def others(self, machine: Talker) -> tuple[Talker, ...]:
+        """Established machines with the same peer and, once that is known, the same identity of it."""
+        if machine.peer is None:
+            return ()
+        same = self.established(machine.peer.name, machine.remote_id)
+        return tuple(other for other in same if other is not machine)
+
+    def established(self, peer: str, identity: bytes = b"") -> tuple[Talker, ...]:
+        """Established machines with this peer (kind and data of its identity, empty = any). What they are told is
+        followed up."""
+        found = [one for one in self._known.get(peer, {}).values() if identity in (b"", one.remote_id)]
+        self._concerned.update((one.number, one) for one in found)
+        return tuple(found)
 
 
 def _is_first(header: Header) -> bool:

@@ -38,9 +38,11 @@ class World:
 class Puppet:
     """A machine that does as it is told."""
 
-    def __init__(self, number: int, path: Path | None, half_open: bool) -> None:
-        self.number, self.path, self.half_open = number, path, half_open
-        self.spis: list[bytes] = [number.to_bytes(8, "big")]
+    def __init__(self, number: int, gate: Gate, half_open: bool) -> None:
+        self.number, self.gate, self.half_open = number, gate, half_open
+        self.peer: PeerSettings | None = None
+        self.remote_id, self.established, self.done = b"", False, False
+        self.spi = gate.claim(self)
         self.got: list[bytes] = []
         self.due: float | None = None
         self.rung: list[float] = []
@@ -71,7 +73,8 @@ class Puppet:
         self.answers.append((ticket, result))
 
     def die(self) -> None:
-        self.spis, self.half_open, self.due = [], False, None
+        self.half_open, self.due, self.done = False, None, True
+        self.gate.release(self.spi)
         self.events.append(IkeDown(self.number, "", False, False, "timeout", "gone"))
 
 
@@ -82,12 +85,12 @@ class Stage:
         self.puppets: list[Puppet] = []
         self.gate = Gate(World(limits), self)  # type: ignore[arg-type]
 
-    def responder(self, number: int, host: Host, path: Path, now: float) -> Puppet:
-        self.puppets.append(Puppet(number, path, True))
+    def responder(self, number: int, host: Host, registry: Gate, path: Path, now: float) -> Puppet:
+        self.puppets.append(Puppet(number, registry, True))
         return self.puppets[-1]
 
-    def initiator(self, number: int, host: Host, peer: PeerSettings, now: float) -> Puppet:
-        self.puppets.append(Puppet(number, None, False))
+    def initiator(self, number: int, host: Host, registry: Gate, peer: PeerSettings, now: float) -> Puppet:
+        self.puppets.append(Puppet(number, registry, False))
         return self.puppets[-1]
 
     def sent(self, now: float = 0.0) -> list[Message]:
@@ -157,10 +160,10 @@ def test_known_spis_lead_to_their_machine_from_any_address() -> None:
     answering, calling = stage.puppets
     assert number == calling.number
     informational = {"exchange": ExchangeType.INFORMATIONAL, "message_id": 5}
-    to_responder = build_clear(header(7, responder_spi=answering.spis[0], **informational), ())
+    to_responder = build_clear(header(7, responder_spi=answering.spi, **informational), ())
     stage.gate.receive(to_responder, path(99), 0.0)
     assert answering.got[-1] == to_responder
-    to_initiator = Header(calling.spis[0], b"r" * 8, 0, 0x20, ExchangeType.IKE_SA_INIT, False, True, 0)
+    to_initiator = Header(calling.spi, b"r" * 8, 0, 0x20, ExchangeType.IKE_SA_INIT, False, True, 0)
     stage.gate.receive(build_clear(to_initiator, ()), path(99), 0.0)
     assert len(calling.got) == 1
     # the flag says whose SPI is which: the same two the other way round are nobody's
@@ -173,12 +176,39 @@ def test_spis_come_and_go_with_a_rekey() -> None:
     stage = Stage()
     stage.gate.receive(first(7), path(), 0.0)
     (puppet,) = stage.puppets
-    old, new = puppet.spis[0], b"new-spi!"
-    for spis, reached in (([old, new], {old, new}), ([new], {new}), ([], set())):
-        puppet.spis = spis
+    new = stage.gate.claim(puppet)
+    assert len(new) == 8
+    assert set(stage.gate.by_spi) == {puppet.spi, new}
+    stage.gate.release(puppet.spi)
+    assert set(stage.gate.by_spi) == {new}
+    stage.gate.receive(build_clear(header(7, responder_spi=new, exchange=ExchangeType.INFORMATIONAL), ()), path(), 0.0)
+    assert len(puppet.got) == 2
+
+
+def test_machines_of_one_peer_find_each_other_and_what_they_say_is_followed_up() -> None:
+    stage = Stage()
+    for _ in range(3):
+        stage.gate.connect("somebody", 0.0)
+    peers = [type("Peer", (), {"name": name})() for name in ("one", "one", "two")]
+    for puppet, peer, identity in zip(stage.puppets, peers, (b"\2a", b"\2b", b"\2a"), strict=True):
+        puppet.peer, puppet.remote_id, puppet.established = peer, identity, True
         stage.settle(puppet)
-        assert set(stage.gate.by_spi) == reached
-    assert stage.gate.machines == {}
+    one, two, three = stage.puppets
+    assert stage.gate.established("one") == (one, two)
+    assert stage.gate.established("one", b"\2b") == (two,)
+    assert stage.gate.established("nobody") == ()
+    stage.gate.connect("somebody", 0.0)
+    newest = stage.puppets[-1]
+    assert stage.gate.others(newest) == ()
+    newest.peer = peers[0]
+    assert stage.gate.others(newest) == (one, two)  # it does not know the identity yet
+    newest.remote_id = b"\2a"
+    assert stage.gate.others(newest) == (one,)
+    one.die()
+    stage.settle(newest)  # one was spoken to in its turn
+    assert one.number not in stage.gate.machines
+    assert stage.gate.established("one") == (two,)
+    assert stage.gate.established("two") == (three,)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +263,7 @@ def test_hints_and_log_lines_are_few() -> None:
 
 
 def sizes(gate: Gate) -> list[int]:
-    held = [gate.machines, gate.by_spi, gate.openings, gate.first_messages, gate.per_source, gate._spis, gate._timers]
+    held = [gate.machines, gate.by_spi, gate.openings, gate.first_messages, gate.per_source, gate._known, gate._timers]
     return [len(one) for one in held]  # type: ignore[arg-type]
 
 
