@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from xdpsec.crypto import der, names
@@ -18,6 +19,7 @@ from xdpsec.numbers import IdType
 #: RFC 4945 sec. 5.1.3.12: id-kp-ipsecIKE or any; other purposes do not fit, the three withdrawn ones of 1999 neither.
 PURPOSES = frozenset({ExtendedKeyUsageOID.IPSEC_IKE, ExtendedKeyUsageOID.ANY_EXTENDED_KEY_USAGE})
 
+DER = Encoding.DER
 _Extension = TypeVar("_Extension", bound=x509.ExtensionType)
 
 
@@ -33,8 +35,8 @@ def claims(certificate: x509.Certificate, kind: int, data: bytes) -> bool:
     """Whether `certificate` speaks for this identity: its subject for a DN, its subjectAltName for the other kinds,
     its key identifier for a key id. ValueError as `extension`."""
     if kind == IdType.DER_ASN1_DN:
-        subject = certificate.subject.public_bytes()
-        return bool(certificate.subject.rdns) and names.same(subject, data)
+        name = subject(certificate)
+        return bool(der.only(name, der.SEQUENCE)) and names.same(name, data)
     if kind == IdType.KEY_ID:
         return data in key_ids(certificate)
     alternatives = extension(certificate, x509.SubjectAlternativeName)
@@ -68,9 +70,24 @@ def authority(certificate: x509.Certificate) -> bytes:
 
 def spki(certificate: x509.Certificate) -> bytes:
     """SubjectPublicKeyInfo as it stands in the certificate, DER."""
-    fields = der.items(der.only(certificate.tbs_certificate_bytes, der.SEQUENCE))
-    first = 1 if fields[0][0] == 0xA0 else 0  # version
-    return der.tlv(der.SEQUENCE, der.body(fields[first + 5], der.SEQUENCE))
+    return _field(certificate, 5)
+
+
+def subject(certificate: x509.Certificate) -> bytes:
+    """The subject as it stands in the certificate, DER."""
+    return _field(certificate, 4)
+
+
+def issuer(certificate: x509.Certificate) -> bytes:
+    """The issuer as it stands in the certificate, DER."""
+    return _field(certificate, 2)
+
+
+def _field(certificate: x509.Certificate, index: int) -> bytes:
+    """A field of TBSCertificate, counted from serialNumber (RFC 5280 sec. 4.1); all that we need are SEQUENCEs."""
+    fields = der.items(der.only(certificate.tbs_certificate_bytes, der.SEQUENCE), index + 2)
+    versioned = fields[0][0] == 0xA0
+    return der.tlv(der.SEQUENCE, der.body(fields[index + versioned], der.SEQUENCE))
 
 
 def _octets(name: str) -> bytes:

@@ -60,11 +60,11 @@ def _base128(value: int) -> bytes:
 # --- reading: ValueError for everything that is not DER --
 
 
-def items(data: bytes) -> list[Item]:
-    """The values that stand one after the other in `data`."""
-    found = []
+def items(data: bytes, most: int = 1 << 20) -> list[Item]:
+    """The values that stand one after the other in `data`; what follows the first `most` is not looked at."""
+    found: list[Item] = []
     at = 0
-    while at < len(data):
+    while at < len(data) and len(found) < most:
         if len(data) - at < 2 or data[at] & 0x1F == 0x1F:
             raise ValueError("no DER: cut short or a long tag")
         tag, size, start = data[at], data[at + 1], at + 2
