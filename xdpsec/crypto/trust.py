@@ -99,9 +99,9 @@ class Trust:
         except MALFORMED as error:
             raise refused(f"the peer sent a malformed certificate ({type(error).__name__})") from None
 
-    def check(self, key: PublicKey, method: int, data: bytes, octets: bytes) -> None:
+    def check(self, key: object, method: int, data: bytes, octets: bytes) -> None:
         """PeerError(AUTHENTICATION_FAILED) unless the AUTH data signs the octets."""
-        verify(key, method, data, octets, self.hashes)
+        verify(usable(key), method, data, octets, self.hashes)
 
     def _judge(
         self, path: tuple[x509.Certificate, ...], identity: Claimed, wall: float, staples: tuple[bytes, ...]

@@ -92,22 +92,22 @@ class Trust(Protocol):
         """Concatenated SHA-1 hashes of the anchors' public keys, for CERTREQ (RFC 7296 sec. 3.7)."""
         ...
 
-    def verify(self, chain: tuple[bytes, ...], identity: Identity, wall: float) -> object:
-        """The leaf's public key after path, revocation and identity were checked. PeerError(AUTHENTICATION_FAILED)
-        else; NeedsFetch where a CRL or an OCSP answer must be had first."""
+    def verify(
+        self, chain: tuple[bytes, ...], identity: Identity, wall: float, staples: tuple[bytes, ...] = ()
+    ) -> object:
+        """The leaf's public key after path, revocation and identity were checked; `staples` are OCSP responses that
+        came in CERT payloads (RFC 4806). PeerError(AUTHENTICATION_FAILED) else; NeedsFetch (crypto/trust.py) where a
+        CRL or an OCSP answer must be had first: FetchWanted, then ask again."""
+        ...
+
+    @property
+    def announced(self) -> tuple[Announcement, ...]:
+        """The methods that `check` takes, for SUPPORTED_AUTH_METHODS (RFC 9593)."""
         ...
 
     def check(self, key: object, method: int, data: bytes, octets: bytes) -> None:
         """Verify AUTH data over the octets; PeerError(AUTHENTICATION_FAILED) else."""
         ...
-
-
-class NeedsFetch(Exception):
-    """Raised by Trust.verify, no error but a question: get these URLs (FetchWanted), then ask again."""
-
-    def __init__(self, urls: tuple[str, ...]) -> None:
-        super().__init__(*urls)
-        self.urls = urls
 
 
 @dataclass(frozen=True, slots=True)

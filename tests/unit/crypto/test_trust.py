@@ -12,8 +12,11 @@ from hypothesis import strategies as st
 from openssl import key, openssl
 
 from xdpsec.crypto.announce import signatures
+from xdpsec.crypto.schemes import HASHES
+from xdpsec.crypto.signing import Signer
 from xdpsec.crypto.trust import MAX_CHAIN, Trust, expiring, load_certificates
 from xdpsec.errors import LocalError, PeerError
+from xdpsec.ike import settings as contract
 from xdpsec.ike.identities import parse_identity
 from xdpsec.ike.settings import Identity
 from xdpsec.numbers import IdType, NotifyType
@@ -293,3 +296,16 @@ def test_expiry_is_seen_ahead(root: Authority, leaf: x509.Certificate) -> None:
     assert found.name == "C=DE, O=Firm, CN=gw"
     assert found.ends == leaf.not_valid_after_utc.timestamp()
     assert len(list(expiring(both, NOW + 4000 * DAY, 0))) == 2
+
+
+def test_contract_with_the_machine(root: Authority, leaf: x509.Certificate) -> None:
+    """What ike/settings.py expects of a Signer and a Trust, from signature to check."""
+    signer: contract.Signer = Signer(key("p256"), (der(leaf),))
+    believes: contract.Trust = trust(root)
+    method, data = signer.sign(b"octets", frozenset(HASHES), ())
+    found = believes.verify(signer.certificates, GW, NOW)
+    believes.check(found, method, data, b"octets")
+    with pytest.raises(PeerError, match="is wrong"):
+        believes.check(found, method, data, b"other octets")
+    with pytest.raises(PeerError, match="kind that IKE cannot use"):
+        believes.check("no key", method, data, b"octets")
