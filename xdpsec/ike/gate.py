@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.cookies import COOKIE, Cookies, find
 from xdpsec.ike.events import Event, Note, Path
 from xdpsec.ike.leases import Leases
-from xdpsec.ike.settings import Host, PeerSettings
+from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
 from xdpsec.ike.throttle import Bucket, Once
 from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType
 from xdpsec.wire.header import LENGTH as HEADER
@@ -28,6 +28,7 @@ QUIET = 10.0  # seconds between two log lines for one reason
 HINTS = 20.0  # answers a second to messages that belong to nobody
 COOKIE_ANSWER = HEADER + 8 + COOKIE  # bytes, with the generic and the notify header
 Datagram = tuple[bytes, Path]
+Wanted = tuple[tuple[ChildSettings, int | None], ...]  # children and the worker index of each
 
 
 class Talker(Protocol):
@@ -66,7 +67,9 @@ class Machines(Protocol):
 
     def responder(self, number: int, host: Host, registry: Gate, path: Path, now: float) -> Talker: ...
 
-    def initiator(self, number: int, host: Host, registry: Gate, peer: PeerSettings, now: float) -> Talker: ...
+    def initiator(
+        self, number: int, host: Host, registry: Gate, peer: PeerSettings, now: float, wanted: Wanted
+    ) -> Talker: ...
 
 
 class Opening:
@@ -157,12 +160,15 @@ class Gate:
 
     # --- wishes --
 
-    def connect(self, peer: str, now: float) -> int:
-        """Begin a conversation; the number of its machine. LocalError for a name that the book does not have."""
+    def connect(self, peer: str, now: float, wanted: Sequence[tuple[str, int | None]] = ()) -> int:
+        """Begin a conversation that opens these children (name, and the worker index of RFC 9611 or None); the number
+        of its machine. LocalError for a peer's name that the book does not have."""
         settings = self.host.book.by_name(peer)
         if settings is None:
             raise LocalError(f"no peer is called {peer}; see the configuration for those that there are")
-        return self._add(self.make.initiator(self._number(), self.host, self, settings, now)).number
+        children = {child.name: child for child in settings.children} if wanted else {}
+        chosen = tuple((children[name], resource) for name, resource in wanted)
+        return self._add(self.make.initiator(self._number(), self.host, self, settings, now, chosen)).number
 
     def answer(self, ike: int, ticket: int, result: object, now: float) -> None:
         """The answer to an event with a ticket; one that comes after its machine went is dropped."""

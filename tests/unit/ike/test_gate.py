@@ -11,7 +11,7 @@ import pytest
 from xdpsec.errors import LocalError
 from xdpsec.ike.cookies import ROTATE, Cookies, find
 from xdpsec.ike.events import Event, IkeDown, Note, Path
-from xdpsec.ike.gate import Datagram, Gate
+from xdpsec.ike.gate import Datagram, Gate, Wanted
 from xdpsec.ike.settings import Host, Limits, PeerSettings
 from xdpsec.numbers import ExchangeType, NotifyType
 from xdpsec.wire.header import NO_SPI, Header
@@ -89,7 +89,9 @@ class Stage:
         self.puppets.append(Puppet(number, registry, True))
         return self.puppets[-1]
 
-    def initiator(self, number: int, host: Host, registry: Gate, peer: PeerSettings, now: float) -> Puppet:
+    def initiator(
+        self, number: int, host: Host, registry: Gate, peer: PeerSettings, now: float, wanted: Wanted
+    ) -> Puppet:
         self.puppets.append(Puppet(number, registry, False))
         return self.puppets[-1]
 
