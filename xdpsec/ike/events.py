@@ -10,7 +10,9 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from xdpsec.ike.settings import Algorithm, Identity
+from xdpsec.crypto.suites import EspSuite
+from xdpsec.ike.settings import Identity
+from xdpsec.wire.payloads import Selector
 
 # --- values -------------------------------------------------------------------------------------------------
 
@@ -23,17 +25,6 @@ class Path:
     local_port: int
     remote: str
     remote_port: int
-
-
-@dataclass(frozen=True, slots=True)
-class Traffic:
-    """One traffic selector as negotiated: an inclusive range of addresses (text) and ports; `protocol` 0 = any.
-    For ICMP the "ports" are type and code (RFC 7296 sec. 3.13.1); OPAQUE is (65535, 0)."""
-
-    first: str
-    last: str
-    protocol: int = 0
-    ports: tuple[int, int] = (0, 65535)
 
 
 class Job(Protocol):
@@ -55,10 +46,10 @@ class DirectionKeys:
 
 @dataclass(frozen=True, slots=True)
 class NegotiatedChild:
-    """A pair of SAs, both directions ready to install. `protocol` 3 ESP, 2 AH; `encr` (id 0: AH) and `integ` (0: AEAD)
-    are IANA numbers; `ke` the groups of its own exchange, empty = none. `encap` = inside UDP between the ports of
-    `path`. `initiator`: we began the exchange that made it. `replaces`: inbound SPI of the SA that this one rekeys,
-    0 = none. `resource`: the worker index of RFC 9611, None = any."""
+    """A pair of SAs, both directions ready to install. `protocol` 3 ESP, 2 AH; `ke` the groups of its own exchange,
+    empty = none. Selectors as negotiated (selectors.py makes prefixes and words of them). `encap` = inside UDP between
+    the ports of `path`. `initiator`: we began the exchange that made it. `replaces`: inbound SPI of the SA that this
+    one rekeys, 0 = none. `resource`: the worker index of RFC 9611, None = any."""
 
     peer: str
     name: str
@@ -67,15 +58,14 @@ class NegotiatedChild:
     protocol: int
     spi_in: int
     spi_out: int
-    encr: Algorithm
-    integ: int
+    suite: EspSuite
     esn: bool
     ke: tuple[int, ...]
     mode: str
     keys_in: DirectionKeys = field(repr=False)
     keys_out: DirectionKeys = field(repr=False)
-    local: tuple[Traffic, ...]
-    remote: tuple[Traffic, ...]
+    local: tuple[Selector, ...]
+    remote: tuple[Selector, ...]
     encap: bool
     path: Path
     initiator: bool

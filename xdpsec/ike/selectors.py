@@ -10,7 +10,6 @@ import ipaddress
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from xdpsec.ike.events import Traffic
 from xdpsec.ike.settings import ChildSettings
 from xdpsec.numbers import PORT_MAX, TsType
 from xdpsec.wire.payloads import Selector
@@ -136,12 +135,6 @@ def choose_child(
 
 
 # --- for the host and for people --------------------------------------------------------------------------------
-
-
-def traffic(one: Selector) -> Traffic:
-    """As events have it."""
-    first, last = ipaddress.ip_address(one.first), ipaddress.ip_address(one.last)
-    return Traffic(str(first), str(last), one.protocol, (one.first_port, one.last_port))
 
 
 def prefixes(one: Selector) -> list[Network]:

@@ -234,6 +234,9 @@ class Limits:
     give_up: float = 165.0
     ack_seconds: float = 1.0
     job_seconds: float = 10.0
+    fetch_seconds: float = 12.0
+    outlived_seconds: float = 10.0  # how long an IKE SA stays beside the one that took its place
+    linger: float = 30.0  # how long a closed IKE SA still repeats its last answer
 
 
 # --- the host's hands ---------------------------------------------------------------------------------------
@@ -258,9 +261,16 @@ class PeerBook(Protocol):
 class Host(Protocol):
     """What the machines may ask of the world, at once and without waiting."""
 
-    book: PeerBook
-    limits: Limits
-    keylog: bool  # emit KeyLog events
+    @property
+    def book(self) -> PeerBook: ...
+
+    @property
+    def limits(self) -> Limits: ...
+
+    @property
+    def keylog(self) -> bool:
+        """Emit KeyLog events."""
+        ...
 
     def random(self, count: int) -> bytes: ...
 

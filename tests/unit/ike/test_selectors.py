@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from xdpsec.ike import selectors as ts
-from xdpsec.ike.events import Traffic
 from xdpsec.ike.selectors import OPAQUE, selector
 from xdpsec.ike.settings import ChildSettings, Lifetime
 from xdpsec.wire.payloads import Selector
@@ -132,7 +131,6 @@ def test_text_and_prefixes_of_a_range() -> None:
     assert [str(one) for one in ts.prefixes(selector("10.0.0.1-10.0.0.6"))] == [
         *("10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/31", "10.0.0.6/32")
     ]
-    assert ts.traffic(selector("10.0.0.1-10.0.0.6", TCP, (80, 80))) == Traffic("10.0.0.1", "10.0.0.6", TCP, (80, 80))
 
 
 # --- against packets --------------------------------------------------------------------------------------------

@@ -1,0 +1,231 @@
+"""What happens to one datagram, and to a request of ours: whose it is, opened, to its handler, its answer, or why not.
+
+All of it runs as steps inside Machine._run, so that every refusal ends there. RFC 7296 sec. 2.1, 2.2, 2.21, 7383.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from xdpsec.errors import PeerError
+from xdpsec.ike.events import Path
+from xdpsec.ike.v2 import informational, sealing, table
+from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, Task
+from xdpsec.ike.v2.sa import IkeSa, Role, State
+from xdpsec.ike.window import Arrival
+from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType, name_of
+from xdpsec.wire.header import NO_SPI, Header, parse_header, require_version_2
+from xdpsec.wire.message import build_clear, parse_clear, parse_payloads
+from xdpsec.wire.payloads import Payload, answer_for
+
+if TYPE_CHECKING:
+    from xdpsec.ike.v2.machine import Flow, Machine
+
+INIT = ExchangeType.IKE_SA_INIT
+UNKNOWN_PEER = 1280  # bytes of datagram that pass everywhere, until the settings say otherwise
+#: What IkeDown says of a refusal, by the notify that told of it.
+REASONS: dict[int, str] = {
+    NotifyType.AUTHENTICATION_FAILED: "authentication",
+    NotifyType.NO_PROPOSAL_CHOSEN: "proposal",
+    NotifyType.INVALID_KE_PAYLOAD: "proposal",
+}
+
+
+# --- what came ----------------------------------------------------------------------------------------------
+
+
+def take(m: Machine, flow: Flow, data: bytes, path: Path) -> Steps[None]:
+    """One datagram."""
+    head = parse_header(data)
+    require_version_2(head)
+    sa = flow.sa = _find(m, head)
+    if sa is None:
+        m.count("ike_ignored", "unknown SPI")
+    elif head.response:
+        yield from _take_response(m, flow, sa, head, data, path)
+    else:
+        yield from _take_request(m, flow, sa, head, data, path)
+
+
+def _find(m: Machine, head: Header) -> IkeSa | None:
+    """By both SPIs; the responder's is not known yet to who begins, and to whom IKE_SA_INIT comes again."""
+    for sa in m.sas:
+        if sa.state == State.FRESH and not sa.initiator and not any(sa.spi_i):
+            return sa
+        if sa.initiator == head.initiator or sa.spi_i != head.initiator_spi:
+            continue
+        unknown = head.exchange == INIT and NO_SPI in (sa.spi_r, head.responder_spi)
+        if unknown or sa.spi_r == head.responder_spi:
+            return sa
+    return None
+
+
+def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, path: Path) -> Steps[None]:
+    arrival = sa.inbox.judge(head.message_id)
+    if arrival == Arrival.REPEAT and hash(data) == sa.answered:
+        m.count("ike_repeated")
+        m.send(sa, sa.inbox.reply, path)
+        return
+    if arrival != Arrival.NEW or sa.dead:
+        m.count("ike_ignored", arrival.value)
+        return
+    received = _open(sa, head, data, path)
+    if received is None:
+        return
+    flow.head = head
+    sa.inbox.begin()
+    sa.heard = m.now
+    payloads = _parse(received)
+    row = _row(flow, sa, Role.ASKED, head.exchange)
+    if sa.state == State.KEYED or (sa.nat_there and not sa.mobike):
+        m.follow(sa, path)  # RFC 7296 sec. 2.23
+    reply = yield from row.handler(m, sa, replace(received, payloads=payloads))
+    if not sa.dead:
+        answer(m, sa, head, reply, path)
+        if row.after is not None:
+            row.after(m, sa)
+        if row.next is not None:
+            m.enter(sa, row.next)
+
+
+def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, path: Path) -> Steps[None]:
+    ask = sa.asking
+    if ask is None or ask.exchange != head.exchange or not sa.outbox.matches(head.message_id) or sa.busy:
+        m.count("ike_ignored", "nothing asked")
+        return
+    received = _open(sa, head, data, path, ask)
+    if received is None:
+        return
+    if head.exchange != INIT:  # nobody has authenticated that one: its handler says when it is answered
+        flow.task = ask.task
+        sa.outbox.answered()
+        sa.heard = m.now
+        if sa.nat_there and not sa.mobike:
+            m.follow(sa, path)
+    if sa.state == State.CLOSING and not ask.task.ready(sa):
+        sa.asking = None  # what we asked before we took leave
+        return
+    row = _row(flow, sa, Role.ANSWERED, head.exchange)
+    payloads = _parse(received)
+    sa.busy = True
+    try:
+        yield from row.handler(m, sa, replace(received, payloads=payloads))
+    finally:
+        sa.busy = False
+    if flow.task is not None and sa.asking is ask:
+        sa.asking = None
+    if row.next is not None and sa.state not in (State.DEAD, State.CLOSING):
+        m.enter(sa, row.next)
+
+
+def _open(sa: IkeSa, head: Header, data: bytes, path: Path, ask: Ask | None = None) -> Received | None:
+    """What is authentic (IKE_SA_INIT never is), None while fragments are missing. Its payloads are not parsed yet."""
+    if head.exchange == INIT:
+        sa.fingerprint = hash(data)
+        return Received(head, (), data, path, ask)
+    opened = sealing.unseal(sa, data)
+    if opened is None:
+        return None
+    first, plaintext, fragments = opened
+    if not fragments:
+        sa.fingerprint = hash(data)
+    return Received(head, (), data, path, ask, first, plaintext)
+
+
+def _parse(received: Received) -> tuple[Payload, ...]:
+    head = received.header
+    if head.exchange == INIT:
+        return parse_clear(received.data).payloads
+    return parse_payloads(received.first, received.plaintext, head.exchange)
+
+
+def _row(flow: Flow, sa: IkeSa, role: Role, exchange: int) -> table.Row:
+    row = table.TABLE.get((sa.state, role, exchange))
+    if row is None:
+        what = f"{name_of(ExchangeType, exchange)} does not belong into state {sa.state.name}"
+        raise PeerError(what, NotifyType.INVALID_SYNTAX)
+    flow.fatal = row.fatal
+    return row
+
+
+# --- what goes ----------------------------------------------------------------------------------------------
+
+
+def begin(m: Machine, sa: IkeSa, task: Task) -> Steps[None]:
+    """Build a task's request and send it."""
+    ask = yield from task.build(m, sa)
+    sa.asking = ask
+    if ask is not None:
+        sa.outbox.send(_request(m, sa, ask), m.now)
+        transmit(m, sa)
+
+
+def again(m: Machine, sa: IkeSa, ask: Ask) -> None:
+    """The request under way, with another text under the same id (RFC 7296 sec. 2.6)."""
+    sa.asking = ask
+    sa.outbox.rewrite(_request(m, sa, ask), m.now)
+    transmit(m, sa)
+
+
+def transmit(m: Machine, sa: IkeSa) -> None:
+    if sa.outbox.flight is not None:
+        m.send(sa, sa.outbox.flight.datagrams)
+
+
+def _request(m: Machine, sa: IkeSa, ask: Ask) -> tuple[bytes, ...]:
+    if ask.exchange == INIT:
+        data = build_clear(sealing.header(sa, INIT, 0, response=False), ask.payloads)
+        if sa.handshake is not None:
+            sa.handshake.request = data
+        return (data,)
+    return _sealed(m, sa, sealing.header(sa, ask.exchange, sa.outbox.next_id, response=False), ask.payloads)
+
+
+def answer(m: Machine, sa: IkeSa, head: Header, payloads: Reply, path: Path) -> None:
+    """The reply to the request in hand; it is kept until the next one comes."""
+    if head.exchange == INIT:
+        mine = replace(head, responder_spi=sa.spi_r, version=IKE_VERSION, initiator=False, response=True)
+        datagrams: tuple[bytes, ...] = (build_clear(mine, payloads),)
+        if sa.handshake is not None:
+            sa.handshake.response = datagrams[0]
+    else:
+        datagrams = _sealed(m, sa, sealing.header(sa, head.exchange, head.message_id, response=True), payloads)
+    sa.inbox.answered(datagrams)
+    sa.answered = sa.fingerprint
+    m.send(sa, datagrams, path)
+
+
+def _sealed(m: Machine, sa: IkeSa, head: Header, payloads: Reply) -> tuple[bytes, ...]:
+    largest = m.peer.fragment if m.peer else UNKNOWN_PEER
+    datagrams, octets = sealing.seal(sa, head, payloads, m.host.random, largest)
+    if sa.handshake is not None:
+        sa.handshake.octets = octets
+    return datagrams
+
+
+# --- what is refused ----------------------------------------------------------------------------------------
+
+
+def refuse(m: Machine, flow: Flow, error: PeerError) -> None:
+    """The boundary: an authentic request gets its notify, a task hears of it, everything else is a word in the log."""
+    sa, head = flow.sa, flow.head
+    if sa is None or (head is None and flow.task is None):
+        m.count("ike_refused", "unauthenticated")
+        m.note("info", "an IKE message is refused", ("why", str(error)), stranger=True)
+        return
+    m.count("ike_refused", name_of(NotifyType, error.notify))
+    unknown = head is not None and head.exchange == INIT
+    m.note("warning", "the peer sent what is refused", ("why", str(error)), stranger=unknown)
+    if head is not None and flow.path is not None:
+        answer(m, sa, head, (answer_for(error),) if error.notify else (), flow.path)
+        if unknown:
+            sa.inbox.reply = ()  # nothing to linger for: the same request would be refused again
+    fatal = flow.fatal or error.notify == NotifyType.INVALID_SYNTAX
+    if fatal and flow.task is None:
+        m.bury(sa, REASONS.get(error.notify, "refused"), str(error), error.notify)
+    elif fatal:
+        informational.part(m, sa, REASONS.get(error.notify, "refused"), str(error), error.notify)
+    elif flow.task is not None:
+        sa.asking = None
+        flow.task.refused(m, sa, error)

@@ -1,0 +1,311 @@
+"""One machine is our side of the talk with one peer: its IKE SAs (two while one replaces the other) and five verbs.
+
+Here: the one boundary for PeerError, what leaves, timers, and how steps wait (flow.py). What a message means is in the
+exchanges' files, what may come when in table.py, message ids in window.py. `m.now` is the time of the verb under way.
+RFC 7296 sec. 2.1 to 2.4, 2.21.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from xdpsec.errors import LocalError, PeerError
+from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, RetireChild
+from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
+from xdpsec.ike.v2 import dispatch, wishes
+from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
+from xdpsec.ike.v2.sa import Child, Handshake, IkeSa, State
+from xdpsec.ike.v2.upkeep import next_deadline, tick
+from xdpsec.ike.window import Datagrams
+from xdpsec.numbers import NotifyType
+from xdpsec.wire.header import Header
+
+
+class Registry(Protocol):
+    """What a machine wants of the gate, which knows all machines."""
+
+    def claim(self, machine: Machine) -> bytes:
+        """A fresh SPI of 8 bytes, not zero; messages for it come to this machine from now on."""
+        ...
+
+    def release(self, spi: bytes) -> None: ...
+
+    def established(self, peer: str, remote_id: bytes = b"") -> tuple[Machine, ...]:
+        """Machines of this peer's name, and of this identity if given, whose IKE SA is authenticated."""
+        ...
+
+
+class Flow:
+    """Steps that run, and what the boundary must know when they fail: `head` of the request that waits for a reply
+    (None before it is authentic), `task` of the request that is being built or answered."""
+
+    __slots__ = ("deadline", "fatal", "head", "path", "question", "sa", "steps", "task")
+
+    def __init__(
+        self, steps: Steps[None] | None, sa: IkeSa | None, path: Path | None, task: Task | None = None
+    ) -> None:
+        self.steps = steps
+        self.sa = sa
+        self.path = path
+        self.task = task
+        self.head: Header | None = None
+        self.fatal = False
+        self.question: Question | None = None
+        self.deadline = 0.0
+
+
+class Machine:
+    """Made by `connect` or by the first IKE_SA_INIT that `receive` gets. The newest IKE SA is the last of `sas`."""
+
+    __slots__ = (
+        *(
+            "number",
+            "host",
+            "registry",
+            "peer",
+            "remote_id",
+            "sas",
+            "now",
+            "initiator",
+            "established",
+            "since",
+            "wanted",
+        ),
+        *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
+    )
+
+    def __init__(self, number: int, host: Host, registry: Registry, path: Path, now: float) -> None:
+        self.number = number
+        self.host = host
+        self.registry = registry
+        self.peer: PeerSettings | None = None
+        self.remote_id = b""  # kind and data of the peer's identity once it has proved it
+        self.initiator = False
+        self.established = False
+        self.wanted: tuple[tuple[ChildSettings, int | None], ...] = ()  # children to open once that is possible
+        self.since = self.now = now
+        self._datagrams: list[tuple[bytes, Path]] = []
+        self._events: list[Event] = []
+        self._waiting: dict[int, Flow] | None = None
+        self._tickets = 0
+        self._timer: float | None = None
+        sa = IkeSa(False, path, host.limits, now)
+        sa.handshake = Handshake(now)
+        self.sas: tuple[IkeSa, ...] = (sa,)
+
+    # --- the five verbs ---
+
+    def receive(self, data: bytes, path: Path, now: float) -> None:
+        """One datagram without its non-ESP marker. Never raises for anything in it."""
+        self.now = now
+        flow = Flow(None, None, path)
+        flow.steps = dispatch.take(self, flow, data, path)
+        self._run(flow)
+        self._turn()
+
+    def messages_to_send(self, now: float) -> list[tuple[bytes, Path]]:
+        """Datagrams in order; a single byte 0xff is a NAT keepalive and goes without marker."""
+        ready, self._datagrams = self._datagrams, []
+        return ready
+
+    def get_timer(self) -> float | None:
+        """When to call handle_timer; None = not by time alone."""
+        return self._timer
+
+    def handle_timer(self, now: float) -> None:
+        self.now = now
+        for ticket, flow in tuple((self._waiting or {}).items()):
+            if now >= flow.deadline:
+                self._resume(ticket, PeerError("no answer in time from our own side", NotifyType.TEMPORARY_FAILURE))
+        for sa in self.sas:
+            tick(self, sa)
+        self._turn()
+
+    def next_event(self) -> Event | None:
+        return self._events.pop(0) if self._events else None
+
+    # --- what the host says beside ---
+
+    def answer(self, ticket: int, result: Any, now: float) -> None:
+        """The answer to an event with a ticket. One that comes too late, or twice, is nobody's."""
+        self.now = now
+        self._resume(ticket, result)
+        self._turn()
+
+    def connect(self, peer: PeerSettings, wanted: tuple[tuple[ChildSettings, int | None], ...], now: float) -> None:
+        """Begin as initiator; only once, and instead of a first `receive`."""
+        self.now = now
+        wishes.connect(self, peer, wanted)
+        self._turn()
+
+    def close(self, now: float, reason: str = "closed", text: str = "closed from here") -> None:
+        """Delete every IKE SA; IkeDown comes with the peer's answer, or without it after a while."""
+        self.now = now
+        wishes.close(self, reason, text)
+        self._turn()
+
+    def abandon(self, reason: str, text: str, now: float) -> None:
+        """Drop everything at once, without a word to the peer."""
+        self.now = now
+        for sa in self.sas:
+            self.bury(sa, reason, text)
+        self._turn()
+
+    def give_way(self, now: float) -> None:
+        """Another machine has taken over the peer."""
+        self.now = now
+        wishes.outlived(self)
+        self._turn()
+
+    # --- what it is ---
+
+    @property
+    def sa(self) -> IkeSa:
+        """The IKE SA that new exchanges use."""
+        return self.sas[-1]
+
+    @property
+    def done(self) -> bool:
+        """Nothing is left to say or to repeat: the gate may forget this machine."""
+        return not self.sas and not self._events and not self._datagrams
+
+    @property
+    def half_open(self) -> bool:
+        """A responder that nobody has authenticated to."""
+        return not self.initiator and not self.established and bool(self.sas)
+
+    @property
+    def settings(self) -> PeerSettings:
+        """The peer's, once it is known."""
+        if self.peer is None:
+            raise LocalError("the peer of this IKE SA is not known yet")
+        return self.peer
+
+    # --- for exchanges: the world outside ---
+
+    def emit(self, event: Event) -> None:
+        self._events.append(event)
+
+    def note(self, level: str, event: str, *fields: tuple[str, str | int], stranger: bool = False) -> None:
+        name = self.peer.name if self.peer else ""
+        self.emit(Note(self.number, level, event, (("peer", name), *fields) if name else fields, stranger))
+
+    def count(self, name: str, label: str = "") -> None:
+        self.emit(Counted(self.number, name, label))
+
+    def send(self, sa: IkeSa, datagrams: Datagrams, path: Path | None = None) -> None:
+        where = path or sa.path
+        sa.sent = self.now
+        self._datagrams += [(data, where) for data in datagrams]
+
+    def ask(self, sa: IkeSa, task: Task, first: bool = False) -> None:
+        """Begin this exchange when its turn comes; `first` before everything that waits."""
+        sa.tasks = (task, *sa.tasks) if first else (*sa.tasks, task)
+
+    def follow(self, sa: IkeSa, path: Path) -> None:
+        """Authentic messages of the peer come from elsewhere now: answer there, and tell the host."""
+        if path != sa.path:
+            sa.path = path
+            if sa.state != State.KEYED:
+                self.emit(PathChanged(self.number, path, sa.encap))
+
+    def enter(self, sa: IkeSa, state: State) -> None:
+        """The only function that changes an SA's state."""
+        sa.state = state
+        if state == State.ESTABLISHED:
+            sa.handshake = None
+            self.established = True
+
+    def retire(self, sa: IkeSa, child: Child, reason: str) -> None:
+        """The child is gone from the SA and from its workers."""
+        if sa.children.pop(child.spi_in, None) is not None:
+            self.emit(RetireChild(self.number, child.spi_in, child.spi_out, child.settings.index, reason))
+
+    def bury(self, sa: IkeSa, reason: str, text: str, notify: int = 0) -> None:
+        """The end of an IKE SA; with the last of them the peer is down. It lingers to repeat its last answer, without a
+        secret. `reason` and `text` as of IkeDown."""
+        if sa.state == State.DEAD:
+            return
+        self.enter(sa, State.DEAD)
+        self.lose(sa, "down", PeerError(text, notify))
+        sa.forget()
+        sa.expire_at = self.now + (self.host.limits.linger if sa.inbox.reply else 0.0)
+        if all(other.state == State.DEAD for other in self.sas):
+            name = self.peer.name if self.peer else ""
+            self.emit(IkeDown(self.number, name, self.initiator, self.established, reason, text, notify))
+
+    def lose(self, sa: IkeSa, reason: str, error: PeerError) -> None:
+        """Children, steps and tasks of an SA that ends."""
+        for child in tuple(sa.children.values()):
+            self.retire(sa, child, reason)
+        self._drop_flows(sa)
+        lost = [*([sa.asking.task] if sa.asking else []), *sa.tasks]
+        sa.tasks = ()
+        if sa.outbox.free:
+            sa.asking = None
+        for task in lost:
+            task.refused(self, sa, error)
+
+    def remove(self, sa: IkeSa) -> None:
+        """Forget a buried SA for good."""
+        self.sas = tuple(other for other in self.sas if other is not sa)
+        if any(sa.spi_local):
+            self.registry.release(sa.spi_local)
+
+    # --- steps, and the boundary ---
+
+    def _run(self, flow: Flow, answer: Any = None) -> None:
+        """Run until the steps wait or end. The one place where a PeerError ends: it becomes an answer, or a word."""
+        assert flow.steps is not None
+        try:
+            question = flow.steps.throw(answer) if isinstance(answer, BaseException) else flow.steps.send(answer)
+            self._wait(flow, question)
+        except StopIteration:
+            return
+        except PeerError as error:
+            dispatch.refuse(self, flow, error)
+
+    def _wait(self, flow: Flow, question: Question) -> None:
+        self._tickets += 1
+        flow.question = question
+        flow.deadline = self.now + question.seconds(self.host.limits)
+        if self._waiting is None:
+            self._waiting = {}
+        self._waiting[self._tickets] = flow
+        self.emit(question.event(self.number, self._tickets))
+
+    def _resume(self, ticket: int, result: Any) -> None:
+        flow = self._waiting.pop(ticket, None) if self._waiting else None
+        if flow is not None:
+            self._run(flow, result)
+
+    def _drop_flows(self, sa: IkeSa) -> None:
+        """Steps of a dead SA never go on."""
+        for ticket, flow in tuple((self._waiting or {}).items()):
+            if flow.sa is sa and flow.steps is not None and self._waiting is not None:
+                del self._waiting[ticket]
+                flow.steps.close()
+
+    def _turn(self) -> None:
+        """After every verb: begin what can begin, forget what is over, set the timer."""
+        for sa in self.sas:
+            self._begin(sa)
+            if sa.state == State.DEAD and sa.expire_at <= self.now:
+                self.remove(sa)
+        if self._waiting is not None and not self._waiting:
+            self._waiting = None
+        due = [moment for sa in self.sas if (moment := next_deadline(self, sa))]
+        due += [flow.deadline for flow in (self._waiting or {}).values()]
+        self._timer = min(due) if due else None
+
+    def _begin(self, sa: IkeSa) -> None:
+        """The first task that is ready, if no exchange of ours is under way. One that ends without a request makes way
+        for the next."""
+        while sa.tasks and sa.asking is None and sa.outbox.free and sa.state != State.DEAD:
+            task = next((task for task in sa.tasks if task.ready(sa)), None)
+            if task is None:
+                return
+            sa.tasks = tuple(other for other in sa.tasks if other is not task)
+            sa.asking = Ask(task, 0, ())
+            flow = Flow(dispatch.begin(self, sa, task), sa, sa.path, task)
+            self._run(flow)
