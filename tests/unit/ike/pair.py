@@ -207,8 +207,9 @@ class Side:
             case UseOutbound(spi_in=spi_in, spi_out=spi_out, index=index):
                 assert self.installed[spi_in].spi_out == spi_out
                 self.sending[index] = spi_out
-            case RetireChild(spi_in=spi_in):
-                del self.installed[spi_in]
+            case RetireChild(spi_in=spi_in, reason=reason):
+                gone = self.installed.pop(spi_in, None)
+                assert gone is not None or reason == "failed"
             case WorkWanted(ticket=ticket, job=job):
                 if self.works:
                     machine.answer(ticket, outcome(job.run), now)

@@ -14,6 +14,7 @@ from xdpsec.errors import PeerError
 from xdpsec.ike import proposals, selectors
 from xdpsec.ike.events import ChildFailed, NegotiatedChild, UseOutbound
 from xdpsec.ike.settings import ChildSettings, EspOffer
+from xdpsec.ike.v2 import lifetimes
 from xdpsec.ike.v2.flow import Reply
 from xdpsec.ike.v2.keys import ChildKeys
 from xdpsec.ike.v2.sa import Child, Deal, IkeSa
@@ -44,13 +45,18 @@ def spi_bytes(spi: int) -> bytes:
 # --- we offer -----------------------------------------------------------------------------------------------
 
 
-def offer(m: Machine, child: ChildSettings, resource: int | None, ike_auth: bool) -> tuple[Offered, Reply]:
-    """A child of ours as payloads, with a fresh SPI (free it if nothing comes of it)."""
+def offer(
+    m: Machine, child: ChildSettings, resource: int | None, ike_auth: bool, old: Child | None = None
+) -> tuple[Offered, Reply]:
+    """A child of ours as payloads, with a fresh SPI (free it if nothing comes of it); in place of `old` it gets that
+    one's selectors."""
     offers = proposals.for_exchange(child.offers, m.settings.pfs, ike_auth)
-    local, remote = selectors.of_child(child)
+    local, remote = (old.local, old.remote) if old is not None else selectors.of_child(child)
     spi = m.host.new_spi(child.index, resource)
     mode = (Notify(NotifyType.USE_TRANSPORT_MODE),) if child.mode == "transport" else ()
+    info = (_resource_info(resource),) if resource is not None else ()
     payloads = (
+        *info,
         *mode,
         SecurityAssociation(proposals.build(offers, spi_bytes(spi))),
         TsInitiator(local),
@@ -102,7 +108,9 @@ def choose(
     chosen = proposals.choose(offers, offer.proposals, group, sa.intermediate)
     if isinstance(chosen, proposals.Refused):
         raise PeerError(f"no proposal for child {found.child.name}: {chosen}", NotifyType.NO_PROPOSAL_CHOSEN)
-    resource = only.resource if only else None
+    resource = only.resource if only else _resource(sa, found.child, payloads)
+    if any(one.spi_out == int.from_bytes(chosen.spi, "big") for one in sa.children.values()) or not any(chosen.spi):
+        raise PeerError("the peer's SPI is zero or serves another child SA", NotifyType.INVALID_SYNTAX)
     spi = m.host.new_spi(found.child.index, resource)
     return _deal(found.child, resource, chosen, spi, found.local, found.remote), chosen
 
@@ -111,7 +119,25 @@ def answer(deal: Deal, chosen: proposals.Chosen) -> Reply:
     """The payloads that say so. The peer initiates: its selectors come first."""
     mode = (Notify(NotifyType.USE_TRANSPORT_MODE),) if deal.mode == "transport" else ()
     proposal = replace(chosen.answer, spi=spi_bytes(deal.spi_in))
-    return *mode, SecurityAssociation((proposal,)), TsInitiator(deal.remote), TsResponder(deal.local)
+    info = (_resource_info(deal.resource),) if deal.resource is not None else ()
+    return *info, *mode, SecurityAssociation((proposal,)), TsInitiator(deal.remote), TsResponder(deal.local)
+
+
+def _resource_info(resource: int) -> Notify:
+    """RFC 9611 sec. 5.1: the number is for people only."""
+    return Notify(NotifyType.SA_RESOURCE_INFO, resource.to_bytes(4, "big"))
+
+
+def _resource(sa: IkeSa, child: ChildSettings, payloads: Sequence[Payload]) -> int | None:
+    """The worker of ours for a child that the peer binds to one of its own (RFC 9611 sec. 4), None = any. One that has
+    none of this child yet; PeerError(TS_MAX_QUEUE) when all have."""
+    if find_notify(payloads, NotifyType.SA_RESOURCE_INFO) is None or child.workers <= 1:
+        return None
+    used = {one.resource for one in sa.children.values() if one.settings.index == child.index and not one.successor}
+    free = next((number for number in range(child.workers) if number not in used), None)
+    if free is None:
+        raise PeerError(f"all workers have an SA of child {child.name} already", NotifyType.TS_MAX_QUEUE)
+    return free
 
 
 def _deal(
@@ -173,9 +199,30 @@ def negotiated(
 def adopt(m: Machine, sa: IkeSa, deal: Deal, initiator: bool, use: bool = True) -> Child:
     """Commit: the child is the SA's. `use`: send on it from now on (a responder's rekey waits for proof)."""
     child = sa.children[deal.spi_in] = Child(deal, initiator)
+    lifetimes.begin_child(m, child)
     if use:
         m.emit(UseOutbound(m.number, deal.spi_in, deal.spi_out, deal.settings.index))
     return child
+
+
+def by_peer(sa: IkeSa, protocol: int, spi: bytes) -> Child | None:
+    """The child that the peer calls by the SPI that it receives on."""
+    found = (one for one in sa.children.values() if one.protocol == protocol and spi_bytes(one.spi_out) == spi)
+    return next(found, None)
+
+
+def fall_back(m: Machine, sa: IkeSa, gone: Child) -> None:
+    """Of a child that goes, whatever took its place is used to send, if anything did."""
+    same = [
+        one
+        for one in sa.children.values()
+        if one is not gone and one.settings.index == gone.settings.index and one.resource == gone.resource
+    ]
+    heir = next((one for one in same if one.spi_in == gone.successor), None) or next(
+        (one for one in reversed(same) if not one.deleting and not one.successor), None
+    )
+    if heir is not None:
+        m.emit(UseOutbound(m.number, heir.spi_in, heir.spi_out, heir.settings.index))
 
 
 def failed(m: Machine, child: ChildSettings, resource: int | None, error: PeerError) -> None:
@@ -191,11 +238,11 @@ def deleted(m: Machine, sa: IkeSa, deletes: Sequence[Delete]) -> Reply:
         named = {int.from_bytes(spi, "big") for spi in delete.spis}
         gone = [one for one in sa.children.values() if one.protocol == delete.protocol and one.spi_out in named]
         for child in gone:
-            if child.successor and (heir := sa.children.get(child.successor)):
-                m.emit(UseOutbound(m.number, heir.spi_in, heir.spi_out, heir.settings.index))
+            fall_back(m, sa, child)
             m.retire(sa, child, "rekeyed" if child.successor else "deleted")
-        if gone:
-            reply.append(Delete(delete.protocol, tuple(spi_bytes(child.spi_in) for child in gone)))
+        named_back = tuple(spi_bytes(child.spi_in) for child in gone if not child.deleting)  # sec. 2.25.1
+        if named_back:
+            reply.append(Delete(delete.protocol, named_back))
     return tuple(reply)
 
 

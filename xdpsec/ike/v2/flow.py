@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from xdpsec.crypto import exchange, jobs
 from xdpsec.crypto.exchange import Private
 from xdpsec.errors import PeerError
-from xdpsec.ike.events import FetchWanted, FreshWanted, InstallInbound, Job, NegotiatedChild, Path, WorkWanted
+from xdpsec.ike.events import (
+    FetchWanted,
+    FreshWanted,
+    InstallInbound,
+    Job,
+    NegotiatedChild,
+    Path,
+    RetireChild,
+    WorkWanted,
+)
 from xdpsec.numbers import NotifyType
 from xdpsec.wire.header import Header
 from xdpsec.wire.payloads import Payload
@@ -148,10 +157,15 @@ class Received:
 Reply = tuple[Payload, ...]
 
 
-def install(child: NegotiatedChild) -> Steps[None]:
-    """Both directions are at their worker when this is over; PeerError(TEMPORARY_FAILURE) else."""
-    sentence = yield Install(child)
+def install(m: Machine, child: NegotiatedChild) -> Steps[None]:
+    """Both directions are at their worker when this is over; PeerError(TEMPORARY_FAILURE) else, and RetireChild."""
+    try:
+        sentence = yield Install(child)
+    except (PeerError, GeneratorExit):
+        m.emit(RetireChild(m.number, child.spi_in, child.spi_out, child.index, "failed"))
+        raise
     if sentence:
+        m.emit(RetireChild(m.number, child.spi_in, child.spi_out, child.index, "failed"))
         raise PeerError(f"a worker did not take the child SA: {sentence}", NotifyType.TEMPORARY_FAILURE)
 
 

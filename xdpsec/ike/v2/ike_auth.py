@@ -14,7 +14,7 @@ from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeUp
 from xdpsec.ike.settings import Algorithm, Identity, PeerSettings, Ppk
-from xdpsec.ike.v2 import authenticate, children, extensions, keys, wishes
+from xdpsec.ike.v2 import authenticate, children, extensions, keys, lifetimes, wishes
 from xdpsec.ike.v2.authenticate import Octets, refused
 from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, install
 from xdpsec.ike.v2.sa import Deal, Handshake, IkeKeys, IkeSa, State
@@ -124,10 +124,13 @@ def _first_child(
     suite = sa.algorithms
     try:
         deal = children.agreed(offered, payloads)
-        made = keys.child_keys(suite.prf, used.d, shake.nonce_i, shake.nonce_r, deal.suite)
-        yield from install(children.negotiated(m, sa, deal, made, initiator=True))
     except PeerError as error:
         m.host.free_spi(offered.spi)
+        return None, error
+    try:
+        made = keys.child_keys(suite.prf, used.d, shake.nonce_i, shake.nonce_r, deal.suite)
+        yield from install(m, children.negotiated(m, sa, deal, made, initiator=True))
+    except PeerError as error:
         return None, error
     return deal, None
 
@@ -241,10 +244,8 @@ def _answer_child(
             raise PeerError("children come by CREATE_CHILD_SA alone here", NotifyType.NO_PROPOSAL_CHOSEN)
         deal, chosen = children.choose(m, sa, payloads, ike_auth=True)
         made = keys.child_keys(suite.prf, used.d, shake.nonce_i, shake.nonce_r, deal.suite)
-        yield from install(children.negotiated(m, sa, deal, made, initiator=False))
+        yield from install(m, children.negotiated(m, sa, deal, made, initiator=False))
     except PeerError as error:
-        if deal is not None:
-            m.host.free_spi(deal.spi_in)
         m.note("warning", "the peer's first child SA is refused", ("why", str(error)))
         return None, (Notify(error.notify, error.data),)
     return deal, children.answer(deal, chosen)
@@ -264,7 +265,7 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
         elif peer.uniqueness == "replace":
             other.give_way(m.now)
     m.remote_id = remote_id
-    wishes.begin_life(m, sa)
+    lifetimes.begin_ike(m, sa)
     m.emit(
         IkeUp(
             ike=m.number,

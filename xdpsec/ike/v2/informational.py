@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
-from xdpsec.ike.v2 import children
+from xdpsec.ike.v2 import children, mobike, rekey_ike
 from xdpsec.ike.v2.flow import Ask, Fresh, Received, Reply, Steps
 from xdpsec.ike.v2.sa import IkeSa, State
 from xdpsec.numbers import ExchangeType, NotifyType, Protocol, name_of
@@ -33,9 +33,10 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
         if type(notify) is Notify and notify.is_error:
             m.note("warning", "the peer reports an error", ("notify", name_of(NotifyType, notify.kind)))
     if any(value.protocol == Protocol.IKE for value in deletes):
+        rekey_ike.deleted(m, sa)
         sa.leaving = True
         return ()
-    return children.deleted(m, sa, deletes)
+    return *children.deleted(m, sa, deletes), *mobike.answer(m, sa, received)
 
 
 def settle(m: Machine, sa: IkeSa) -> None:

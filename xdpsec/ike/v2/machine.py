@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, RetireChild
 from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
-from xdpsec.ike.v2 import dispatch, wishes
+from xdpsec.ike.v2 import dispatch, followup, mobike, wishes
 from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
 from xdpsec.ike.v2.sa import Child, Handshake, IkeSa, State
 from xdpsec.ike.v2.upkeep import next_deadline, tick
@@ -70,6 +70,7 @@ class Machine:
             "established",
             "since",
             "wanted",
+            "peer_addresses",
         ),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
     )
@@ -83,6 +84,7 @@ class Machine:
         self.initiator = False
         self.established = False
         self.wanted: tuple[tuple[ChildSettings, int | None], ...] = ()  # children to open once that is possible
+        self.peer_addresses: tuple[str, ...] = ()  # others that it says it has (RFC 4555)
         self.since = self.now = now
         self._datagrams: list[tuple[bytes, Path]] = []
         self._events: list[Event] = []
@@ -157,6 +159,34 @@ class Machine:
         wishes.outlived(self)
         self._turn()
 
+    def open_child(self, name: str, now: float, resource: int | None = None) -> None:
+        """One more child, or one for the worker `resource` (RFC 9611). LocalError for a name that the peer has not."""
+        self.now = now
+        wishes.open_child(self, name, resource)
+        self._turn()
+
+    def rekey_child(self, spi_in: int, now: float) -> None:
+        """Replace a child: its workers have counted to a soft limit."""
+        self.now = now
+        wishes.rekey_child(self, spi_in)
+        self._turn()
+
+    def close_child(self, spi_in: int, now: float) -> None:
+        self.now = now
+        wishes.close_child(self, spi_in)
+        self._turn()
+
+    def rekey_ike(self, now: float) -> None:
+        self.now = now
+        wishes.renew(self, self.sa)
+        self._turn()
+
+    def move(self, path: Path, now: float) -> None:
+        """Run between other addresses from now on, where MOBIKE was agreed and we began (RFC 4555)."""
+        self.now = now
+        mobike.move(self, self.sa, path)
+        self._turn()
+
     # --- what it is ---
 
     @property
@@ -227,10 +257,12 @@ class Machine:
         if sa.state == State.DEAD:
             return
         self.enter(sa, State.DEAD)
+        if any(other.children is sa.children for other in self.sas if other is not sa and not other.dead):
+            sa.children = {}  # shared while both sides rekey the IKE SA at once
         self.lose(sa, "down", PeerError(text, notify))
         sa.forget()
         sa.expire_at = self.now + (self.host.limits.linger if sa.inbox.reply else 0.0)
-        if all(other.state == State.DEAD for other in self.sas):
+        if not sa.aside and all(other.dead or other.aside for other in self.sas):
             name = self.peer.name if self.peer else ""
             self.emit(IkeDown(self.number, name, self.initiator, self.established, reason, text, notify))
 
@@ -239,6 +271,7 @@ class Machine:
         for child in tuple(sa.children.values()):
             self.retire(sa, child, reason)
         self._drop_flows(sa)
+        followup.forget(self, sa)
         lost = [*([sa.asking.task] if sa.asking else []), *sa.tasks]
         sa.tasks = ()
         if sa.outbox.free:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from xdpsec.ike.events import Path
     from xdpsec.ike.settings import PeerSettings
     from xdpsec.ike.v2.flow import Ask, Task
+    from xdpsec.ike.v2.followup import Expected
 
 
 class State(IntEnum):
@@ -86,7 +87,8 @@ class Child:
 
     __slots__ = (
         *("settings", "resource", "protocol", "suite", "esn", "ke", "mode", "offer"),
-        *("spi_in", "spi_out", "local", "remote", "initiator", "rekeying", "deleting", "successor", "nonce"),
+        *("spi_in", "spi_out", "local", "remote", "initiator", "rekeying", "deleting", "successor", "rival_nonce"),
+        *("rekey_at", "expire_at"),
     )
 
     def __init__(self, deal: Deal, initiator: bool) -> None:
@@ -105,7 +107,8 @@ class Child:
         self.initiator = initiator
         self.rekeying = self.deleting = False
         self.successor = 0
-        self.nonce = b""
+        self.rival_nonce = b""
+        self.rekey_at = self.expire_at = 0.0  # 0 = never
 
 
 class Handshake:
@@ -161,6 +164,7 @@ class IkeSa:
         *("inbox", "outbox", "fingerprint", "answered", "asking", "busy", "tasks", "children", "handshake"),
         *("reassembly", "fragments", "nat_here", "nat_there", "mobike", "intermediate", "ppk", "heard", "sent"),
         *("rekey_at", "expire_at", "nonce", "rival", "farewell", "leaving"),
+        *("renewing", "expected", "aside", "reauth_at"),
     )
 
     def __init__(self, initiator: bool, path: Path, limits: Limits, now: float) -> None:
@@ -193,8 +197,14 @@ class IkeSa:
         self.sent = now  # when we last sent something
         self.rekey_at = 0.0  # 0 = never
         self.expire_at = 0.0
-        self.nonce = b""  # as Child.nonce
-        self.rival: IkeSa | None = None  # the other of two IKE SAs that replace the same one (sec. 2.8.1)
+        self.nonce = (
+            b""  # the lower one of the exchange that made it, while it can lose a simultaneous rekey (sec. 2.8.2)
+        )
+        self.rival: IkeSa | None = None  # made by the peer's rekey of this SA while ours is under way
+        self.renewing = False  # our rekey of this SA is under way
+        self.expected: Expected | None = None  # the peer's SA in the making, between CREATE_CHILD_SA and FOLLOWUP_KE
+        self.aside = False  # another IKE SA has taken over; its end is not the end of the talk with the peer
+        self.reauth_at = 0.0  # 0 = never
         self.leaving = False  # the peer deletes this SA; our reply is on its way
         self.farewell = ("deleted", "", 0)  # what IkeDown will say once this SA has been deleted: reason, text, notify
 
@@ -229,6 +239,12 @@ class IkeSa:
     def hybrid(self) -> bool:
         return any(group in KEMS for group in (self.ke, *self.extra_ke))
 
+    def inherit(self, old: IkeSa) -> None:
+        """What a rekey does not negotiate anew."""
+        self.fragments, self.nat_here, self.nat_there = old.fragments, old.nat_here, old.nat_there
+        self.mobike, self.intermediate, self.ppk = old.mobike, old.intermediate, old.ppk
+        self.reauth_at = old.reauth_at
+
     def use_keys(self, suite: Suite, keys: IkeKeys) -> None:
         """From the next message on, either way."""
         self.suite = suite
@@ -239,6 +255,7 @@ class IkeSa:
     def forget(self) -> None:
         """The one exit of an IKE SA's secrets. What Python can promise is that nothing here refers to them any more."""
         self.sk_d = self.nonce = b""
+        self.rival = self.expected = None
         self.sealer = self.opener = None
         self.handshake = None
         self.asking = None

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from xdpsec.ike.v2 import ike_auth, ike_sa_init, informational, intermediate
+from xdpsec.ike.v2 import create_child, followup, ike_auth, ike_sa_init, informational, intermediate
 from xdpsec.ike.v2.flow import Received, Steps, consume
 from xdpsec.ike.v2.sa import IkeSa, Role, State
 from xdpsec.numbers import ExchangeType
@@ -43,6 +43,16 @@ TABLE: dict[tuple[State, Role, int], Row] = {
     (State.KEYED, Role.ANSWERED, ExchangeType.IKE_AUTH): Row(consume, State.ESTABLISHED, fatal=True),
     (State.ESTABLISHED, Role.ASKED, ExchangeType.INFORMATIONAL): Row(informational.answer, after=informational.settle),
     (State.ESTABLISHED, Role.ANSWERED, ExchangeType.INFORMATIONAL): Row(consume),
+    (State.ESTABLISHED, Role.ASKED, ExchangeType.CREATE_CHILD_SA): Row(create_child.answer),
+    (State.ESTABLISHED, Role.ANSWERED, ExchangeType.CREATE_CHILD_SA): Row(consume),
+    (State.ESTABLISHED, Role.ASKED, ExchangeType.IKE_FOLLOWUP_KE): Row(followup.answer),
+    (State.ESTABLISHED, Role.ANSWERED, ExchangeType.IKE_FOLLOWUP_KE): Row(consume),
+    (State.REKEYED, Role.ASKED, ExchangeType.CREATE_CHILD_SA): Row(create_child.refuse),
+    (State.REKEYED, Role.ASKED, ExchangeType.IKE_FOLLOWUP_KE): Row(create_child.refuse),
+    (State.REKEYED, Role.ANSWERED, ExchangeType.CREATE_CHILD_SA): Row(consume),
+    (State.REKEYED, Role.ANSWERED, ExchangeType.IKE_FOLLOWUP_KE): Row(consume),
+    (State.CLOSING, Role.ASKED, ExchangeType.CREATE_CHILD_SA): Row(create_child.refuse),
+    (State.CLOSING, Role.ASKED, ExchangeType.IKE_FOLLOWUP_KE): Row(create_child.refuse),
     (State.REKEYED, Role.ASKED, ExchangeType.INFORMATIONAL): Row(informational.answer, after=informational.settle),
     (State.REKEYED, Role.ANSWERED, ExchangeType.INFORMATIONAL): Row(consume),
     (State.CLOSING, Role.ASKED, ExchangeType.INFORMATIONAL): Row(informational.answer, after=informational.settle),

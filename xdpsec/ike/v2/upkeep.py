@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xdpsec.ike.v2 import informational, lifetimes
 from xdpsec.ike.v2.sa import IkeSa, State
 
 if TYPE_CHECKING:
@@ -19,7 +20,7 @@ def next_deadline(m: Machine, sa: IkeSa) -> float | None:
     """When tick() has something to do for this SA; None = never."""
     if sa.state == State.DEAD:
         return sa.expire_at
-    due = [moment for moment in (sa.outbox.timer(), sa.rekey_at, sa.expire_at) if moment]
+    due = [moment for moment in (sa.outbox.timer(), lifetimes.due(sa)) if moment]
     if sa.handshake is not None and not sa.initiator:
         due.append(sa.handshake.since + m.host.limits.half_open_seconds)
     if _watches(m, sa):
@@ -31,8 +32,6 @@ def next_deadline(m: Machine, sa: IkeSa) -> float | None:
 
 def tick(m: Machine, sa: IkeSa) -> None:
     """Everything that is due now."""
-    from xdpsec.ike.v2 import informational, wishes
-
     if sa.state == State.DEAD:
         return
     if sa.outbox.given_up(m.now):
@@ -46,12 +45,7 @@ def tick(m: Machine, sa: IkeSa) -> None:
         if m.now >= sa.handshake.since + m.host.limits.half_open_seconds:
             m.bury(sa, "timeout", "the peer began and did not authenticate in time")
         return
-    if sa.expire_at and m.now >= sa.expire_at:
-        sa.expire_at = 0.0
-        wishes.expire(m, sa)
-    elif sa.rekey_at and m.now >= sa.rekey_at:
-        sa.rekey_at = 0.0
-        wishes.renew(m, sa)
+    lifetimes.tick(m, sa)
     if _watches(m, sa) and m.now >= sa.heard + m.settings.dpd:
         m.ask(sa, informational.Probe())
     if _keeps_alive(m, sa) and m.now >= sa.sent + m.settings.keepalive:

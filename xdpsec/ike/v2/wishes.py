@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from xdpsec.errors import LocalError
 from xdpsec.ike.settings import ChildSettings, PeerSettings
-from xdpsec.ike.v2 import children, ike_sa_init, informational
+from xdpsec.ike.v2 import children, create_child, ike_sa_init, informational, rekey_ike, removal
 from xdpsec.ike.v2.flow import Reply
 from xdpsec.ike.v2.sa import IkeSa, State
 
@@ -39,22 +40,32 @@ def first_child(m: Machine, may: bool) -> tuple[children.Offered | None, Reply]:
     return children.offer(m, child, resource, ike_auth=True)
 
 
-def begin_life(m: Machine, sa: IkeSa) -> None:
-    """Set the ends of an SA that was just authenticated: the soft one less a little chance, so that thousands do not
-    rekey at once, nor both sides of one."""
-    life = m.settings.lifetime
-    share = int.from_bytes(m.host.random(2), "big") / 65536
-    sa.rekey_at = m.now + life.soft_seconds * (1 - life.jitter * share) if life.soft_seconds else 0.0
-    sa.expire_at = m.now + life.hard_seconds if life.hard_seconds else 0.0
+def open_child(m: Machine, name: str, resource: int | None) -> None:
+    """One more child, as soon as the IKE SA stands."""
+    child = next((one for one in m.settings.children if one.name == name), None)
+    if child is None:
+        raise LocalError(f"peer {m.settings.name} has no child called {name}; see the configuration for those it has")
+    m.ask(m.sa, create_child.MakeChild(child, resource))
 
 
-def expire(m: Machine, sa: IkeSa) -> None:
-    """The hard end."""
-    informational.part(m, sa, "expired", "the IKE SA reached the end of its life")
+def rekey_child(m: Machine, spi_in: int) -> None:
+    """A child that is gone, or on its way, needs no successor."""
+    child = m.sa.children.get(spi_in)
+    if child is not None and not child.rekeying and not child.successor:
+        child.rekey_at = 0.0
+        m.ask(m.sa, create_child.MakeChild(child.settings, child.resource, child))
+
+
+def close_child(m: Machine, spi_in: int) -> None:
+    child = m.sa.children.get(spi_in)
+    if child is not None:
+        m.ask(m.sa, removal.Removal(child, "closed"))
 
 
 def renew(m: Machine, sa: IkeSa) -> None:
-    """The soft end."""
+    """New keys for the IKE SA."""
+    sa.rekey_at = 0.0
+    m.ask(sa, rekey_ike.RekeyIke())
 
 
 def outlived(m: Machine) -> None:

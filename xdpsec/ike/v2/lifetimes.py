@@ -1,0 +1,69 @@
+"""How long SAs live: rekeyed at the soft limit less a random share, gone at the hard one (RFC 7296 sec. 2.8).
+
+Seconds only; bytes and packets are counted by the workers, and come as a wish. Both ends draw their own jitter, so that
+they seldom rekey at once.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xdpsec.ike.settings import Lifetime
+from xdpsec.ike.v2 import create_child, informational, rekey_ike, removal
+from xdpsec.ike.v2.sa import Child, IkeSa, State
+
+if TYPE_CHECKING:
+    from xdpsec.ike.v2.machine import Machine
+
+LINGER = 60.0  # seconds that a replaced IKE SA waits for the peer's delete
+RETRY = 10.0  # seconds until a rekey that failed is tried again, and up to as many more (sec. 2.25)
+
+
+def begin_ike(m: Machine, sa: IkeSa) -> None:
+    sa.rekey_at, sa.expire_at = _span(m, m.settings.lifetime)
+
+
+def begin_child(m: Machine, child: Child) -> None:
+    child.rekey_at, child.expire_at = _span(m, child.settings.lifetime)
+
+
+def rekey_later(m: Machine, one: IkeSa | Child) -> None:
+    """The rekey failed: again soon, unless the hard limit comes before."""
+    one.rekey_at = m.now + RETRY * (1 + _share(m))
+
+
+def due(sa: IkeSa) -> float | None:
+    """When tick() has something to do; None = never."""
+    times = [sa.rekey_at, sa.expire_at]
+    for child in sa.children.values():
+        times += child.rekey_at, child.expire_at
+    return min((time for time in times if time), default=None)
+
+
+def tick(m: Machine, sa: IkeSa) -> None:
+    """Everything that is due now."""
+    if sa.expire_at and m.now >= sa.expire_at:
+        sa.rekey_at = sa.expire_at = 0.0
+        reason = "rekeyed" if sa.state == State.REKEYED else "expired"
+        informational.part(m, sa, reason, "the lifetime of the IKE SA is over")
+        return
+    if sa.rekey_at and m.now >= sa.rekey_at:
+        sa.rekey_at = 0.0
+        m.ask(sa, rekey_ike.RekeyIke())
+    for child in tuple(sa.children.values()):
+        if child.expire_at and m.now >= child.expire_at:
+            child.rekey_at = child.expire_at = 0.0
+            m.ask(sa, removal.Removal(child, "expired"))
+        elif child.rekey_at and m.now >= child.rekey_at:
+            child.rekey_at = 0.0
+            m.ask(sa, create_child.MakeChild(child.settings, child.resource, child))
+
+
+def _span(m: Machine, life: Lifetime) -> tuple[float, float]:
+    soft = life.soft_seconds * (1 - life.jitter * _share(m))
+    return m.now + soft if life.soft_seconds else 0.0, m.now + life.hard_seconds if life.hard_seconds else 0.0
+
+
+def _share(m: Machine) -> float:
+    """A random number from 0 to 1."""
+    return int.from_bytes(m.host.random(2), "big") / 0xFFFF

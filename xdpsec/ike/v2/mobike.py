@@ -1,0 +1,170 @@
+"""MOBIKE: the side that began moves both ends of the tunnel to other addresses, by saying so (RFC 4555).
+
+Where both know it, nothing else moves an SA: not a message from elsewhere, however authentic (sec. 3.8). The responder
+asks the new address before its children follow (sec. 3.7), so that nobody's traffic is aimed at a third party.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from xdpsec.errors import PeerError
+from xdpsec.ike.events import Path, PathChanged
+from xdpsec.ike.v2 import informational, nat
+from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps
+from xdpsec.ike.v2.sa import IkeSa, State
+from xdpsec.numbers import ExchangeType, NotifyType
+from xdpsec.wire.message import find_notify
+from xdpsec.wire.payloads import Notify, Payload
+
+if TYPE_CHECKING:
+    from xdpsec.ike.v2.machine import Machine
+
+INFORMATIONAL = ExchangeType.INFORMATIONAL
+COOKIE2 = 16  # bytes of ours; 8 to 64 are allowed (sec. 4.2.5)
+MOST = 16  # addresses of the peer that we remember
+_EXTRA = {NotifyType.ADDITIONAL_IP4_ADDRESS: 4, NotifyType.ADDITIONAL_IP6_ADDRESS: 16}
+
+
+# --- in IKE_AUTH ------------------------------------------------------------------------------------------------
+
+
+def offered(m: Machine) -> tuple[Notify, ...]:
+    return (Notify(NotifyType.MOBIKE_SUPPORTED),) if m.settings.mobike else ()
+
+
+def adopt(m: Machine, sa: IkeSa, payloads: Sequence[Payload]) -> None:
+    """Commit: the peer knows MOBIKE as well, or not."""
+    sa.mobike = m.settings.mobike and find_notify(payloads, NotifyType.MOBIKE_SUPPORTED) is not None
+    learn(m, payloads)
+
+
+def learn(m: Machine, payloads: Sequence[Payload]) -> None:
+    """The peer's other addresses; each list replaces the one before (sec. 3.6). For people and for `move`."""
+    extra = [value for value in payloads if type(value) is Notify and value.kind in _EXTRA]
+    if any(len(value.data) != _EXTRA[NotifyType(value.kind)] for value in extra):
+        raise PeerError("an additional address of a length that it cannot have", NotifyType.INVALID_SYNTAX)
+    if extra or find_notify(payloads, NotifyType.NO_ADDITIONAL_ADDRESSES) is not None:
+        m.peer_addresses = tuple(str(ipaddress.ip_address(value.data)) for value in extra[:MOST])
+
+
+# --- we move ----------------------------------------------------------------------------------------------------
+
+
+class Move:
+    """We are at another address, or aim at another of the peer's; the SA is there already."""
+
+    __slots__ = ("path",)
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def ready(self, sa: IkeSa) -> bool:
+        return sa.state == State.ESTABLISHED
+
+    def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
+        yield from ()
+        if self.path != sa.path:
+            return None  # moved on since
+        notifies = nat.notifies(sa.spi_i, sa.spi_r, sa.path, m.settings.force_encap)
+        return Ask(self, INFORMATIONAL, (Notify(NotifyType.UPDATE_SA_ADDRESSES), *notifies))
+
+    def consume(self, m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
+        yield from ()
+        error = next((one for one in received.payloads if type(one) is Notify and one.is_error), None)
+        if error is not None:
+            raise PeerError("the peer does not move with us", error.kind)
+        # commit
+        moved(m, sa, received)
+
+    def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
+        m.note("warning", "the peer does not accept our new address", ("why", str(error)))
+
+
+def move(m: Machine, sa: IkeSa, path: Path) -> None:
+    """The wish. Only the side that began may (sec. 2.2); it keeps that role over rekeys. What is under way is sent
+    again from the new address at once."""
+    if not sa.mobike or not m.initiator or path == sa.path:
+        return
+    sa.path = path
+    sa.outbox.hurry(m.now)
+    m.ask(sa, Move(path), first=True)
+
+
+def moved(m: Machine, sa: IkeSa, received: Received) -> None:
+    """Commit: the children follow, in UDP where a NAT is on the new path."""
+    seen = nat.detect(received.payloads, sa.spi_i, sa.spi_r, received.path)
+    if seen is not None:
+        sa.nat_here, sa.nat_there = seen
+    m.emit(PathChanged(m.number, sa.path, sa.encap))
+
+
+# --- the peer moves ---------------------------------------------------------------------------------------------
+
+
+def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
+    """What an INFORMATIONAL request says of addresses, and the part of its answer that belongs to it."""
+    payloads = received.payloads
+    cookie = find_notify(payloads, NotifyType.COOKIE2)
+    reply: Reply = (cookie,) if cookie is not None else ()
+    if not sa.mobike:
+        return reply
+    learn(m, payloads)
+    _expect_no_nat(payloads, received.path)
+    asks = nat.detect(payloads, sa.spi_i, sa.spi_r, received.path)
+    if find_notify(payloads, NotifyType.UPDATE_SA_ADDRESSES) is not None:
+        if m.initiator:
+            raise PeerError("only the side that began may move the tunnel", NotifyType.UNACCEPTABLE_ADDRESSES)
+        # commit
+        sa.path = received.path
+        if asks is not None:
+            sa.nat_here, sa.nat_there = asks
+        m.ask(sa, Reached(m.host.random(COOKIE2), received.path), first=True)
+    if asks is not None:
+        reply = (*reply, *nat.notifies(sa.spi_i, sa.spi_r, received.path, m.settings.force_encap))
+    return reply
+
+
+def _expect_no_nat(payloads: Sequence[Payload], path: Path) -> None:
+    """NO_NATS_ALLOWED carries what the peer wrote into its headers: source, destination, ports (sec. 4.2.6)."""
+    said = find_notify(payloads, NotifyType.NO_NATS_ALLOWED)
+    if said is None:
+        return
+    ends = ((path.remote, path.remote_port), (path.local, path.local_port))
+    seen = b"".join(ipaddress.ip_address(address).packed for address, _ in ends)
+    seen += b"".join(port.to_bytes(2, "big") for _, port in ends)
+    if said.data != seen:
+        raise PeerError("a NAT is on the path, which the peer does not allow", NotifyType.UNEXPECTED_NAT_DETECTED)
+
+
+class Reached:
+    """Does the peer get what we send to its new address? Its children follow when the cookie came back."""
+
+    __slots__ = ("cookie", "path")
+
+    def __init__(self, cookie: bytes, path: Path) -> None:
+        self.cookie, self.path = cookie, path
+
+    def ready(self, sa: IkeSa) -> bool:
+        return sa.state == State.ESTABLISHED
+
+    def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
+        yield from ()
+        if self.path != sa.path:
+            return None  # moved on since
+        return Ask(self, INFORMATIONAL, (Notify(NotifyType.COOKIE2, self.cookie),))
+
+    def consume(self, m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
+        yield from ()
+        cookie = find_notify(received.payloads, NotifyType.COOKIE2)
+        if cookie is None or cookie.data != self.cookie:
+            informational.part(m, sa, "refused", "the cookie sent to the peer's new address came back changed")
+            return
+        # commit
+        if self.path == sa.path:
+            m.emit(PathChanged(m.number, sa.path, sa.encap))
+
+    def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
+        m.note("warning", "the peer's new address is not proved", ("why", str(error)))

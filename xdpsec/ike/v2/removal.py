@@ -1,0 +1,71 @@
+"""Deletes of children that we ask for: a child that is not wanted, and what a rekey leaves over (RFC 7296 sec. 1.4.1).
+
+After a rekey the one who asked deletes the old child. When both asked, of four nonces the lowest loses, and whoever
+made the losing child deletes it instead (sec. 2.8.1). The peer's deletes: children.py.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from xdpsec.errors import PeerError
+from xdpsec.ike.events import UseOutbound
+from xdpsec.ike.v2 import children
+from xdpsec.ike.v2.flow import Ask, Received, Steps
+from xdpsec.ike.v2.sa import Child, IkeSa, State
+from xdpsec.numbers import ExchangeType
+from xdpsec.wire.payloads import Delete
+
+if TYPE_CHECKING:
+    from xdpsec.ike.v2.machine import Machine
+
+
+class Removal:
+    """Delete one child. `reason` as of RetireChild."""
+
+    __slots__ = ("child", "reason")
+
+    def __init__(self, child: Child, reason: str) -> None:
+        self.child, self.reason = child, reason
+
+    def ready(self, sa: IkeSa) -> bool:
+        return sa.state == State.ESTABLISHED
+
+    def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
+        yield from ()
+        return self.delete(sa, self.child)
+
+    def delete(self, sa: IkeSa, child: Child) -> Ask | None:
+        if sa.children.get(child.spi_in) is not child:
+            return None
+        child.deleting = True
+        return Ask(self, ExchangeType.INFORMATIONAL, (Delete(child.protocol, (children.spi_bytes(child.spi_in),)),))
+
+    def consume(self, m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
+        """The peer has let go of its half; whether it named it matters no more (sec. 2.25.1)."""
+        yield from ()
+        m.retire(sa, self.child, self.reason)
+
+    def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
+        """There is no peer to disagree with: ours goes."""
+        m.retire(sa, self.child, self.reason)
+
+
+class Tidy(Removal):
+    """After our rekey of `old` made `mine`, whose lower nonce is `nonce`: delete what is over. Decided when the window
+    is free, since until then the peer's own rekey of `old` may come in."""
+
+    __slots__ = ("mine", "nonce", "old")
+
+    def __init__(self, old: Child, mine: Child, nonce: bytes) -> None:
+        super().__init__(old, "rekeyed")
+        self.old, self.mine, self.nonce = old, mine, nonce
+
+    def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
+        yield from ()
+        if self.nonce < self.old.rival_nonce:
+            self.child = self.mine
+            rival = sa.children.get(self.old.successor)
+            if rival is not None and rival is not self.mine:
+                m.emit(UseOutbound(m.number, rival.spi_in, rival.spi_out, rival.settings.index))
+        return self.delete(sa, self.child)
