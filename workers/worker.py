@@ -74,6 +74,7 @@ def confine(start: WorkerStart) -> None:
         signal.signal(number, signal.SIG_IGN)  # the supervisor decides when we end
     if start.core >= 0:
         os.sched_setaffinity(0, {start.core})
+    native.prefer()
     lib.xs_guard_memory()  # where the limits do not allow it, keys may be swapped: doctor says so
     native.check(lib.xs_guard_drop(start.uid, start.gid), "giving up privileges")
     if lib.xs_guard_parent(start.parent):

@@ -7,7 +7,6 @@ stderr), 1 when the supervisor is gone.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import encodings.idna  # noqa: F401 (getaddrinfo wants it; once confined we may not be able to read it)
 import os
 import signal
@@ -41,8 +40,6 @@ from xdpsec.workers import native
 from xdpsec.workers.native import lib
 
 DONE, GONE, ACT = 0, 1, 2
-#: Control shares its core with workers and others, and each millisecond of its delay is a number that a worker lacks.
-NICENESS = -10
 
 log = structlog.get_logger()
 
@@ -51,8 +48,7 @@ def confine(start: ControlStart) -> None:
     """Root until here, a process without privilege from here on."""
     for ignored in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(ignored, signal.SIG_IGN)  # the supervisor decides when we end
-    with contextlib.suppress(PermissionError):  # a container without CAP_SYS_NICE: grants come a little later
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    native.prefer()
     lib.xs_guard_memory()  # where the limits do not allow it, keys may be swapped: doctor says so
     native.check(lib.xs_guard_drop(start.uid, start.gid), "giving up privileges")
     if lib.xs_guard_parent(start.parent):

@@ -264,3 +264,31 @@ w.free()
 
 def test_a_failed_assertion_still_ends_the_process_by_abort() -> None:
     assert child(FILTERED + ON + "libc.abort()").returncode == -signal.SIGABRT
+
+
+# --- priority ----------------------------------------------------------------------------------------------------
+
+
+def test_a_preferred_process_goes_before_its_session_and_its_session_before_others() -> None:
+    rows = said(
+        """
+from xdpsec.workers import native
+native.prefer()
+print(os.getpriority(os.PRIO_PROCESS, 0))
+if native.AUTOGROUP.exists(): print(native.AUTOGROUP.read_text().split()[-1])
+""",
+        start_new_session=True,
+    ).split()
+    assert set(rows) == {"-10"}
+
+
+def test_a_process_that_may_not_be_preferred_goes_on() -> None:
+    assert (
+        said(f"""
+from xdpsec.workers import native
+check(lib.xs_guard_drop({UID}, {GID}), "drop")
+native.prefer()
+print(os.getpriority(os.PRIO_PROCESS, 0) > -10)
+""")
+        == "True"
+    )
