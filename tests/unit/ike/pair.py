@@ -26,6 +26,7 @@ from xdpsec.ike.events import (
     UseOutbound,
     WorkWanted,
 )
+from xdpsec.ike.leases import Leases
 from xdpsec.ike.settings import (
     Algorithm,
     ChildSettings,
@@ -127,6 +128,7 @@ class Side:
     sending: dict[int, int] = field(default_factory=dict)  # child index -> SPI in use
     freed: list[int] = field(default_factory=list)
     spis: dict[bytes, Machine] = field(default_factory=dict)
+    leases: Leases = field(default_factory=Leases)
     clock: float = 1_700_000_000.0
 
     def __post_init__(self) -> None:

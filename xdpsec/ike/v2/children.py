@@ -38,6 +38,9 @@ class Offered:
     remote: selectors.Selectors
 
 
+ANYTHING = {4: selectors.selector("0.0.0.0/0"), 6: selectors.selector("::/0")}
+
+
 def spi_bytes(spi: int) -> bytes:
     return spi.to_bytes(4, "big")
 
@@ -51,7 +54,7 @@ def offer(
     """A child of ours as payloads, with a fresh SPI (free it if nothing comes of it); in place of `old` it gets that
     one's selectors."""
     offers = proposals.for_exchange(child.offers, m.settings.pfs, ike_auth)
-    local, remote = (old.local, old.remote) if old is not None else selectors.of_child(child)
+    local, remote = (old.local, old.remote) if old is not None else ours(m, child)
     spi = m.host.new_spi(child.index, resource)
     mode = (Notify(NotifyType.USE_TRANSPORT_MODE),) if child.mode == "transport" else ()
     info = (_resource_info(resource),) if resource is not None else ()
@@ -63,6 +66,17 @@ def offer(
         TsResponder(remote),
     )
     return Offered(child, resource, spi, offers, local, remote), payloads
+
+
+def ours(m: Machine, child: ChildSettings) -> tuple[selectors.Selectors, selectors.Selectors]:
+    """(local, remote) of a child. A side without prefixes is the inner address that the configuration payload gave it;
+    who asks for one offers everything and is narrowed to it (RFC 7296 sec. 2.19)."""
+    local, remote = selectors.of_child(child)
+    inner = tuple(selectors.selector(one, child.protocol) for one in m.inner)
+    if m.initiator:
+        anything = tuple(ANYTHING[version] for version in m.settings.ask_addresses)
+        return local or inner or anything, remote
+    return local, remote or inner
 
 
 def agreed(offered: Offered, payloads: Sequence[Payload]) -> Deal:
@@ -98,7 +112,8 @@ def choose(
     candidates = (only.settings,) if only else m.settings.children
     mode = "transport" if find_notify(payloads, NotifyType.USE_TRANSPORT_MODE) else "tunnel"
     fitting = tuple(child for child in candidates if child.mode == mode) or candidates
-    found = selectors.choose_child(fitting, tsi.selectors, tsr.selectors)
+    known = {child.name: ours(m, child) for child in fitting}
+    found = selectors.choose_child(fitting, tsi.selectors, tsr.selectors, known)
     if found is None:
         raise PeerError("no child's traffic selectors fit what the peer wants", NotifyType.TS_UNACCEPTABLE)
     if found.child.mode == "transport" and mode == "tunnel":

@@ -7,13 +7,19 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
-from xdpsec.ike.settings import Pool
+from xdpsec.ike.events import AddressLeased
+from xdpsec.ike.settings import Identity, Pool
 from xdpsec.numbers import ConfigAttribute, ConfigType, NotifyType
-from xdpsec.wire.payloads import Attribute, Configuration
+from xdpsec.wire.message import find, find_notify
+from xdpsec.wire.payloads import Attribute, Configuration, Payload
+
+if TYPE_CHECKING:
+    from xdpsec.ike.v2.machine import Machine
 
 A = ConfigAttribute
 ADDRESS = {4: A.INTERNAL_IP4_ADDRESS, 6: A.INTERNAL_IP6_ADDRESS}
@@ -41,6 +47,20 @@ def request(versions: Iterable[int]) -> Configuration:
     """Ask for an address of each IP version, and for name servers with their domains."""
     kinds = [kind for version in versions for kind in (ADDRESS[version], DNS[version])]
     return Configuration(ConfigType.REQUEST, tuple(map(Attribute, (*kinds, A.INTERNAL_DNS_DOMAIN))))
+
+
+def learn(m: Machine, payloads: Sequence[Payload]) -> None:
+    """Keep what we asked for and got, and tell the host; errors as of `granted`."""
+    versions = m.settings.ask_addresses
+    if not versions:
+        return
+    refusal = find_notify(payloads, NotifyType.INTERNAL_ADDRESS_FAILURE)
+    if refusal is not None:
+        raise PeerError("the peer has no address for us", NotifyType.INTERNAL_ADDRESS_FAILURE)
+    found = granted(versions, find(payloads, Configuration))
+    # commit
+    m.inner = found.addresses
+    m.emit(AddressLeased(m.number, found.addresses, found.dns, found.domains))
 
 
 def granted(versions: Iterable[int], reply: Configuration | None) -> Granted:
@@ -79,6 +99,27 @@ def asked(wanted: Configuration) -> tuple[int, ...]:
         return ()
     kinds = {each.kind for each in wanted.attributes}
     return tuple(version for version, kind in ADDRESS.items() if kind in kinds)
+
+
+def give(m: Machine, identity: Identity, payloads: Sequence[Payload]) -> tuple[Payload, ...]:
+    """Lease what the peer asks for, and say so; nothing where there is no pool. An identity keeps its address over
+    reauthentication, unless its connections may stand side by side. PeerError(INTERNAL_ADDRESS_FAILURE) when a pool is
+    exhausted, FAILED_CP_REQUIRED when the peer must have an address and did not ask."""
+    pool, wanted = m.settings.pool, find(payloads, Configuration)
+    if pool is None:
+        return ()
+    if wanted is None or not asked(wanted):
+        raise PeerError("the peer must ask for an inner address", NotifyType.FAILED_CP_REQUIRED)
+    owner = bytes((identity.kind,)) + identity.data
+    if m.settings.uniqueness == "off":
+        owner += m.number.to_bytes(8, "big")
+    leased = [m.registry.leases.take(pool.prefixes, version, owner, m.number) for version in asked(wanted)]
+    addresses = tuple(one for one in leased if one is not None)
+    if not addresses:
+        raise PeerError("no address is left in the pool", NotifyType.INTERNAL_ADDRESS_FAILURE)
+    # commit
+    m.inner = addresses
+    return (reply(pool, wanted, addresses),)
 
 
 def reply(pool: Pool, wanted: Configuration, addresses: Iterable[str]) -> Configuration:

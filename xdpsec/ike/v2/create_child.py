@@ -171,7 +171,15 @@ class MadeChild:
         assert sa.suite is not None
         deal, old = self.deal, self.old
         made = child_keys(sa.suite.prf, sa.sk_d, self.nonce_i, self.nonce_r, deal.suite, secrets)
-        yield from install(m, children.negotiated(m, sa, deal, made, self.initiator, old.spi_in if old else 0))
+        if old is not None and not self.initiator and (old.deleting or old.spi_in not in sa.children):
+            self.drop(m)
+            raise PeerError("the child SA went while its successor was made", NotifyType.TEMPORARY_FAILURE)
+        try:
+            yield from install(m, children.negotiated(m, sa, deal, made, self.initiator, old.spi_in if old else 0))
+        except PeerError:
+            if self.initiator:
+                m.ask(sa, removal.Disown(deal), first=True)
+            raise
         # commit
         nonce = min(self.nonce_i, self.nonce_r)
         beaten = old is not None and self.initiator and old.rival_nonce > nonce
@@ -179,7 +187,7 @@ class MadeChild:
         if old is None:
             return
         if self.initiator:
-            old.successor = old.successor or child.spi_in
+            old.successor = old.successor if beaten else child.spi_in
             m.ask(sa, removal.Tidy(old, child, nonce), first=True)
         else:
             old.successor, old.rival_nonce = child.spi_in, nonce

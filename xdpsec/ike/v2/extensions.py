@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from xdpsec.crypto.announce import SHARED_KEY, Announcement, build_announcements, parse_announcements, signatures
 from xdpsec.crypto.schemes import HASHES
-from xdpsec.ike.settings import PeerSettings
+from xdpsec.ike import proposals
+from xdpsec.ike.settings import Algorithm, PeerSettings
 from xdpsec.ike.v2.sa import IkeSa
 from xdpsec.numbers import CertEncoding, NotifyType
 from xdpsec.wire.payloads import CertificateRequest, Notify, Payload
@@ -123,3 +124,16 @@ def proceed(m: Machine, sa: IkeSa) -> None:
     from xdpsec.ike.v2 import ike_auth, intermediate
 
     m.ask(sa, intermediate.Mix() if sa.shake.extra else ike_auth.Authenticate(), first=True)
+
+
+def describe(sa: IkeSa) -> str:
+    """The algorithms of an IKE SA for people: AES_GCM_16-256, HMAC_SHA2_384, X25519, ML_KEM_768."""
+    suite = sa.algorithms
+    rows = (
+        (1, suite.encr, suite.bits),
+        (2, suite.prf, 0),
+        (3, suite.integ, 0),
+        *((4, group, 0) for group in (sa.ke, *sa.extra_ke)),
+    )
+    named = (proposals.name(kind, Algorithm(number, bits)) for kind, number, bits in rows if number)
+    return ", ".join(named)

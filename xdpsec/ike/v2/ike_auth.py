@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeUp
-from xdpsec.ike.settings import Algorithm, Identity, PeerSettings, Ppk
-from xdpsec.ike.v2 import authenticate, children, extensions, keys, lifetimes, wishes
+from xdpsec.ike.settings import Identity, PeerSettings, Ppk
+from xdpsec.ike.v2 import authenticate, children, configuration, extensions, keys, lifetimes, mobike, removal, wishes
 from xdpsec.ike.v2.authenticate import Octets, refused
 from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, install
 from xdpsec.ike.v2.sa import Deal, Handshake, IkeKeys, IkeSa, State
@@ -77,7 +77,9 @@ class Authenticate:
             *_certificates(peer, shake),
             *extensions.certificate_request([trust.authorities] if trust is not None else []),
             Auth(method, data),
+            *((configuration.request(peer.ask_addresses),) if peer.ask_addresses else ()),
             *child,
+            *mobike.offered(peer),
             *notifies,
         )
         return Ask(self, ExchangeType.IKE_AUTH, payloads, context)
@@ -106,7 +108,9 @@ class Authenticate:
             deal, failure = yield from _first_child(m, sa, context.child, used, payloads)
         # commit
         sa.sk_d, sa.ppk = used.d, ppk is not None
+        mobike.adopt(m, sa, payloads)
         established(m, sa, identity)
+        wishes.other_children(m, sa)
         if deal is not None:
             children.adopt(m, sa, deal, initiator=True)
         elif context.child is not None and failure is not None:
@@ -123,6 +127,7 @@ def _first_child(
     shake = sa.shake
     suite = sa.algorithms
     try:
+        configuration.learn(m, payloads)
         deal = children.agreed(offered, payloads)
     except PeerError as error:
         m.host.free_spi(offered.spi)
@@ -131,6 +136,7 @@ def _first_child(
         made = keys.child_keys(suite.prf, used.d, shake.nonce_i, shake.nonce_r, deal.suite)
         yield from install(m, children.negotiated(m, sa, deal, made, initiator=True))
     except PeerError as error:
+        m.ask(sa, removal.Disown(deal), first=True)
         return None, error
     return deal, None
 
@@ -170,8 +176,9 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     shake.methods = both.methods or shake.methods
     method, data = yield from authenticate.prove(peer, sa, octets.of(False, peer.local_id, used))
     m.peer = peer  # proved: what follows is told under its name
-    deal, child = yield from _answer_child(m, sa, used, payloads)
+    deal, child = yield from _answer_child(m, sa, used, identity, payloads)
     # commit
+    mobike.adopt(m, sa, payloads)
     sa.sk_d, sa.ppk = used.d, ppk is not None
     contact = find_notify(payloads, NotifyType.INITIAL_CONTACT) is not None
     established(m, sa, identity, contact)
@@ -183,6 +190,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
         Auth(method, data),
         *((Notify(NotifyType.PPK_IDENTITY),) if ppk is not None else ()),
         *child,
+        *(mobike.offered(peer) if sa.mobike else ()),
     )
 
 
@@ -229,7 +237,7 @@ def _choose_ppk(peer: PeerSettings, shake: Handshake, payloads: Sequence[Payload
 
 
 def _answer_child(
-    m: Machine, sa: IkeSa, used: IkeKeys, payloads: Sequence[Payload]
+    m: Machine, sa: IkeSa, used: IkeKeys, identity: Identity, payloads: Sequence[Payload]
 ) -> Steps[tuple[Deal | None, Reply]]:
     """The first child at its workers and the payloads that say so; or the notify that says why not."""
     shake = sa.shake
@@ -242,13 +250,14 @@ def _answer_child(
     try:
         if m.settings.childless == "force":
             raise PeerError("children come by CREATE_CHILD_SA alone here", NotifyType.NO_PROPOSAL_CHOSEN)
+        given = configuration.give(m, identity, payloads)
         deal, chosen = children.choose(m, sa, payloads, ike_auth=True)
         made = keys.child_keys(suite.prf, used.d, shake.nonce_i, shake.nonce_r, deal.suite)
         yield from install(m, children.negotiated(m, sa, deal, made, initiator=False))
     except PeerError as error:
         m.note("warning", "the peer's first child SA is refused", ("why", str(error)))
         return None, (Notify(error.notify, error.data),)
-    return deal, children.answer(deal, chosen)
+    return deal, (*given, *children.answer(deal, chosen))
 
 
 # --- both ---------------------------------------------------------------------------------------------------
@@ -274,22 +283,9 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
             local_id=peer.local_id,
             remote_id=identity,
             initiator=m.initiator,
-            suite=describe(sa),
+            suite=extensions.describe(sa),
             hybrid=sa.hybrid,
             ppk=sa.ppk,
             seconds=m.now - m.since,
         )
     )
-
-
-def describe(sa: IkeSa) -> str:
-    """The algorithms of an IKE SA for people: AES_GCM_16-256, HMAC_SHA2_384, X25519, ML_KEM_768."""
-    suite = sa.algorithms
-    rows = (
-        (1, suite.encr, suite.bits),
-        (2, suite.prf, 0),
-        (3, suite.integ, 0),
-        *((4, group, 0) for group in (sa.ke, *sa.extra_ke)),
-    )
-    named = (proposals.name(kind, Algorithm(number, bits)) for kind, number, bits in rows if number)
-    return ", ".join(named)

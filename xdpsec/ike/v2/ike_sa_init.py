@@ -146,6 +146,7 @@ def _agree(m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
     keylog.log(m, sa, suite, made)
     if seen is not None and (any(seen) or peer.force_encap):
         sa.nat_here, sa.nat_there = seen[0] or peer.force_encap, seen[1]
+    if seen is not None and (sa.encap or peer.mobike):  # a later path may have a NAT (RFC 4555 sec. 3.3)
         sa.path = nat.floated(sa.path)
     m.enter(sa, State.KEYED)
     extensions.proceed(m, sa)

@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, RetireChild
+from xdpsec.ike.leases import Leases
 from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
 from xdpsec.ike.v2 import dispatch, followup, mobike, wishes
 from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
@@ -29,6 +30,9 @@ class Registry(Protocol):
         ...
 
     def release(self, spi: bytes) -> None: ...
+
+    @property
+    def leases(self) -> Leases: ...
 
     def established(self, peer: str, remote_id: bytes = b"") -> tuple[Machine, ...]:
         """Machines of this peer's name, and of this identity if given, whose IKE SA is authenticated."""
@@ -71,6 +75,7 @@ class Machine:
             "since",
             "wanted",
             "peer_addresses",
+            "inner",
         ),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
     )
@@ -85,6 +90,7 @@ class Machine:
         self.established = False
         self.wanted: tuple[tuple[ChildSettings, int | None], ...] = ()  # children to open once that is possible
         self.peer_addresses: tuple[str, ...] = ()  # others that it says it has (RFC 4555)
+        self.inner: tuple[str, ...] = ()  # leased: to us if we began, to the peer else (configuration.py)
         self.since = self.now = now
         self._datagrams: list[tuple[bytes, Path]] = []
         self._events: list[Event] = []

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
 from xdpsec.ike.events import Path, PathChanged
+from xdpsec.ike.settings import PeerSettings
 from xdpsec.ike.v2 import informational, nat
 from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps
 from xdpsec.ike.v2.sa import IkeSa, State
@@ -25,14 +26,14 @@ if TYPE_CHECKING:
 INFORMATIONAL = ExchangeType.INFORMATIONAL
 COOKIE2 = 16  # bytes of ours; 8 to 64 are allowed (sec. 4.2.5)
 MOST = 16  # addresses of the peer that we remember
-_EXTRA = {NotifyType.ADDITIONAL_IP4_ADDRESS: 4, NotifyType.ADDITIONAL_IP6_ADDRESS: 16}
+_EXTRA: dict[int, int] = {NotifyType.ADDITIONAL_IP4_ADDRESS: 4, NotifyType.ADDITIONAL_IP6_ADDRESS: 16}
 
 
 # --- in IKE_AUTH ------------------------------------------------------------------------------------------------
 
 
-def offered(m: Machine) -> tuple[Notify, ...]:
-    return (Notify(NotifyType.MOBIKE_SUPPORTED),) if m.settings.mobike else ()
+def offered(peer: PeerSettings) -> tuple[Notify, ...]:
+    return (Notify(NotifyType.MOBIKE_SUPPORTED),) if peer.mobike else ()
 
 
 def adopt(m: Machine, sa: IkeSa, payloads: Sequence[Payload]) -> None:
@@ -43,9 +44,8 @@ def adopt(m: Machine, sa: IkeSa, payloads: Sequence[Payload]) -> None:
 
 def learn(m: Machine, payloads: Sequence[Payload]) -> None:
     """The peer's other addresses; each list replaces the one before (sec. 3.6). For people and for `move`."""
-    extra = [value for value in payloads if type(value) is Notify and value.kind in _EXTRA]
-    if any(len(value.data) != _EXTRA[NotifyType(value.kind)] for value in extra):
-        raise PeerError("an additional address of a length that it cannot have", NotifyType.INVALID_SYNTAX)
+    notifies = [value for value in payloads if type(value) is Notify]
+    extra = [value for value in notifies if _EXTRA.get(value.kind) == len(value.data)]
     if extra or find_notify(payloads, NotifyType.NO_ADDITIONAL_ADDRESSES) is not None:
         m.peer_addresses = tuple(str(ipaddress.ip_address(value.data)) for value in extra[:MOST])
 

@@ -16,9 +16,8 @@ from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeRekeyed
 from xdpsec.ike.proposals import Chosen
-from xdpsec.ike.v2 import followup, informational, keylog, keys, lifetimes
+from xdpsec.ike.v2 import extensions, followup, informational, keylog, keys, lifetimes
 from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, finish_exchange, respond_exchange, start_exchange
-from xdpsec.ike.v2.ike_auth import describe
 from xdpsec.ike.v2.ike_sa_init import NONCE, require_hybrid
 from xdpsec.ike.v2.sa import IkeSa, State
 from xdpsec.numbers import ExchangeType, Ke, NotifyType, name_of
@@ -194,7 +193,7 @@ def succeed(m: Machine, old: IkeSa, new: IkeSa) -> None:
     followup.forget(m, old)
     _set_aside(m, old)
     lifetimes.begin_ike(m, new)
-    m.emit(IkeRekeyed(m.number, m.settings.name, describe(new), new.hybrid))
+    m.emit(IkeRekeyed(m.number, m.settings.name, extensions.describe(new), new.hybrid))
 
 
 def _set_aside(m: Machine, sa: IkeSa) -> None:

@@ -9,10 +9,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
-from xdpsec.ike.events import UseOutbound
 from xdpsec.ike.v2 import children
 from xdpsec.ike.v2.flow import Ask, Received, Steps
-from xdpsec.ike.v2.sa import Child, IkeSa, State
+from xdpsec.ike.v2.sa import Child, Deal, IkeSa, State
 from xdpsec.numbers import ExchangeType
 from xdpsec.wire.payloads import Delete
 
@@ -29,7 +28,8 @@ class Removal:
         self.child, self.reason = child, reason
 
     def ready(self, sa: IkeSa) -> bool:
-        return sa.state == State.ESTABLISHED
+        """Not while a request is being answered: it may be the peer's rekey of the same child."""
+        return sa.state == State.ESTABLISHED and not sa.inbox.working
 
     def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
         yield from ()
@@ -51,6 +51,29 @@ class Removal:
         m.retire(sa, self.child, self.reason)
 
 
+class Disown:
+    """Our workers did not take a child that the peer has already: it must delete its half."""
+
+    __slots__ = ("deal",)
+
+    def __init__(self, deal: Deal) -> None:
+        self.deal = deal
+
+    def ready(self, sa: IkeSa) -> bool:
+        return sa.state == State.ESTABLISHED
+
+    def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
+        yield from ()
+        delete = Delete(self.deal.protocol, (children.spi_bytes(self.deal.spi_in),))
+        return Ask(self, ExchangeType.INFORMATIONAL, (delete,))
+
+    def consume(self, m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
+        yield from ()
+
+    def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
+        """There is no peer that has it."""
+
+
 class Tidy(Removal):
     """After our rekey of `old` made `mine`, whose lower nonce is `nonce`: delete what is over. Decided when the window
     is free, since until then the peer's own rekey of `old` may come in."""
@@ -65,7 +88,5 @@ class Tidy(Removal):
         yield from ()
         if self.nonce < self.old.rival_nonce:
             self.child = self.mine
-            rival = sa.children.get(self.old.successor)
-            if rival is not None and rival is not self.mine:
-                m.emit(UseOutbound(m.number, rival.spi_in, rival.spi_out, rival.settings.index))
+            children.fall_back(m, sa, self.mine)
         return self.delete(sa, self.child)

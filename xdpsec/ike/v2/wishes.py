@@ -40,6 +40,13 @@ def first_child(m: Machine, may: bool) -> tuple[children.Offered | None, Reply]:
     return children.offer(m, child, resource, ike_auth=True)
 
 
+def other_children(m: Machine, sa: IkeSa) -> None:
+    """Those that IKE_AUTH had no room for."""
+    for child, resource in m.wanted:
+        m.ask(sa, create_child.MakeChild(child, resource))
+    m.wanted = ()
+
+
 def open_child(m: Machine, name: str, resource: int | None) -> None:
     """One more child, as soon as the IKE SA stands."""
     child = next((one for one in m.settings.children if one.name == name), None)
