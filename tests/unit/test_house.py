@@ -33,9 +33,9 @@ MAY = {
     "net": ("numbers", "errors", "channel.messages", "workers.native"),
     "metrics": ("numbers", "errors", "workers.native"),
     "demo": ("numbers", "errors", "config.suites"),
-    "daemon": ("numbers", "errors", "net", "channel", "metrics", "config", "policy", "ike", "workers.native"),
+    "daemon": ("numbers", "errors", "net", "channel", "metrics", "config", "policy", "ike", "crypto", "workers.native"),
     "cli": (
-        *("numbers", "errors", "daemon", "net", "channel", "metrics", "config", "policy", "ike"),
+        *("numbers", "errors", "daemon", "net", "channel", "metrics", "config", "policy", "ike", "crypto"),
         *("demo", "workers.native"),
     ),
 }

@@ -7,7 +7,7 @@ import sys
 
 import typer
 
-from xdpsec.cli import bench, check, demo, doctor, drops, fence, run, sas, status, stop
+from xdpsec.cli import bench, check, demo, doctor, drops, fence, key, pki, run, sas, status, stop
 from xdpsec.cli.client import NotRunning
 from xdpsec.cli.common import BAD_INPUT, FAILURE, NOT_RUNNING, complain
 from xdpsec.errors import ConfigError, XdpsecError
@@ -31,9 +31,11 @@ for name, command in (
     ("list-sas", sas.list_sas),
     ("drops", drops.drops),
     ("doctor", doctor.doctor),
+    ("key", key.key),
     ("demo", demo.demo),
 ):
     app.command(name)(command)
+app.add_typer(pki.app, name="pki", help="A small authority: its certificate, requests, what it signs.")
 app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench.bench)
 
 

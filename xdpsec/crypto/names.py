@@ -47,12 +47,17 @@ Key = tuple[frozenset[Attribute], ...]
 
 def build(text: str) -> bytes:
     """DER of the name that `text` writes: "C=DE, O=Firm, CN=gw". ValueError when it is none."""
+    return parse(text).public_bytes()
+
+
+def parse(text: str) -> x509.Name:
+    """The same as pyca's value."""
     joined = _COMMA.sub(r"\1,", text.strip())
     try:
         name = x509.Name.from_rfc4514_string(joined, _SHORT)
     except (ValueError, TypeError, KeyError):
         raise ValueError(f"{text!r} is no distinguished name; write one like C=DE, O=Firm, CN=gw") from None
-    return x509.Name(reversed(name.rdns)).public_bytes()
+    return x509.Name(reversed(name.rdns))
 
 
 def key(name: bytes) -> Key:

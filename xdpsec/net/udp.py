@@ -121,7 +121,7 @@ class Udp:
         take = self._take4 if family == socket.AF_INET else self._take6
         for _ in range(BURST):
             try:
-                data, ancillary, flags, source = opened.recvmsg(MAX_SIZE, _ROOM)
+                data, ancillary, _flags, source = opened.recvmsg(MAX_SIZE, _ROOM)
             except BlockingIOError:
                 break
             except OSError:  # an ICMP error about something sent; the next call reads on

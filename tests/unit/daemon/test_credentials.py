@@ -1,0 +1,126 @@
+"""Files of a configuration become proofs: what fits together is shared, what does not has a sentence with its file."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+sys.path.append(str(Path(__file__).parents[1] / "crypto"))
+from authority import LEAF, Authority, pem
+from openssl import key_pem
+
+from xdpsec.config.values_ike import Auth
+from xdpsec.crypto.signing import Signer
+from xdpsec.daemon.credentials import AHEAD, Credentials
+from xdpsec.errors import ConfigError, PeerError
+from xdpsec.ike.identities import parse_identity
+
+GW = parse_identity("gw.example.org")
+AUTH = Auth(certificate="/gw.pem", key="/gw.key", ca=("/ca.pem",))
+
+
+@pytest.fixture
+def root(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "/CN=root")
+
+
+@pytest.fixture
+def files(root: Authority) -> dict[str, bytes]:
+    leaf = root.issue("/CN=gw", LEAF + "subjectAltName=DNS:gw.example.org\n")
+    locked = subprocess.run(
+        ["openssl", "pkcs8", "-topk8", "-scrypt", "-passout", "pass:word"],
+        input=key_pem("p256"), capture_output=True, check=True,
+    ).stdout  # fmt: skip
+    return {
+        "/gw.pem": pem(leaf) + root.file.read_bytes(),
+        "/gw.key": key_pem("p256"),
+        "/locked.key": locked,
+        "/ca.pem": root.file.read_bytes(),
+        "/empty": b"",
+        "/other.pem": pem(root.issue("/CN=other", LEAF, "p384")),
+    }
+
+
+def test_a_signer_and_a_trust(files: dict[str, bytes]) -> None:
+    made = Credentials(files, {})
+    signer, trust = made.signer(AUTH), made.trust(AUTH)
+    assert isinstance(signer, Signer)
+    assert trust is not None
+    assert len(signer.certificates) == 2
+    method, data = signer.sign(b"octets", (), ())
+    trust.check(trust.verify(signer.certificates, GW, time.time() + 60), method, data, b"octets")
+    assert made.unencrypted() == ["/gw.key"]
+    assert made.signer(replace(AUTH, certificate="", key="")) is None
+    assert made.trust(replace(AUTH, ca=())) is None
+
+
+def test_what_is_the_same_is_made_once(files: dict[str, bytes]) -> None:
+    made = Credentials(files, {})
+    assert made.signer(AUTH) is made.signer(replace(AUTH, ca=()))
+    assert made.trust(AUTH) is made.trust(replace(AUTH, certificate="", key=""))
+    assert made.trust(AUTH) is not made.trust(replace(AUTH, revocation="strict"))
+
+
+def test_a_locked_key(files: dict[str, bytes]) -> None:
+    auth = replace(AUTH, key="/locked.key")
+    made = Credentials(files, {"/locked.key": b"word"})
+    assert made.signer(auth) is not None
+    assert made.unencrypted() == []
+    for words, text in (({}, "is encrypted"), ({"/locked.key": b"other"}, "cannot be unlocked")):
+        with pytest.raises(ConfigError, match=f"/locked.key: {text}.*; ") as caught:
+            Credentials(files, words).signer(auth)
+        assert "other" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("change", "text"),
+    [
+        ({"certificate": "/empty"}, "/empty: holds no certificate"),
+        ({"certificate": "/gw.key"}, "/gw.key: holds no certificate"),
+        ({"certificate": "/other.pem"}, "/other.pem: its first certificate is not for the key in /gw.key"),
+        ({"certificate": "/ca.pem", "key": "/gw.pem"}, "/gw.pem: holds CERTIFICATE, not PKCS#8"),
+        ({"key": "/empty"}, "/empty: holds no private key"),
+        ({"ca": ("/empty",)}, "/empty: holds no certificate"),
+    ],
+)
+def test_what_does_not_fit(files: dict[str, bytes], change: dict[str, str], text: str) -> None:
+    made = Credentials(files, {})
+    auth = replace(AUTH, **change)  # type: ignore[arg-type]
+    with pytest.raises(ConfigError, match=text):
+        made.trust(auth) if "ca" in change else made.signer(auth)
+
+
+def test_revocation_lists(root: Authority, files: dict[str, bytes]) -> None:
+    made = Credentials(files, {})
+    signer = made.signer(AUTH)
+    assert signer is not None
+    from cryptography import x509
+    from cryptography.hazmat.primitives.serialization import Encoding
+
+    crl = root.crl(x509.load_der_x509_certificate(signer.certificates[0])).public_bytes(Encoding.PEM)
+    revoking = Credentials({**files, "/crl": crl}, {})
+    revoking.load_crls(["/crl", "/crl"])
+    trust = revoking.trust(AUTH)
+    assert trust is not None
+    with pytest.raises(PeerError, match="has been revoked"):
+        trust.verify(signer.certificates, GW, time.time() + 60)
+    with pytest.raises(ConfigError, match=r"/ca.pem: holds no revocation list"):
+        revoking.load_crls(["/ca.pem"])
+
+
+def test_the_end_is_seen_ahead(files: dict[str, bytes]) -> None:
+    made = Credentials(files, {})
+    assert made.first_end() is None
+    made.signer(AUTH)
+    made.trust(AUTH)
+    now = time.time()
+    assert list(made.expiring(now)) == []
+    first = made.first_end()
+    assert first is not None
+    assert abs(first - now - 365 * 86400) < 120
+    assert [(file, one.name) for file, one in made.expiring(first - AHEAD + 1)] == [("/gw.pem", "CN=gw")]

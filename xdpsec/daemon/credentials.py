@@ -1,0 +1,115 @@
+"""From files to proofs: private keys unlocked, certificates that belong to them, authorities and what is revoked.
+
+Bytes come in, values for the machines go out; each error names its file. Who reads the files is elsewhere. Peers with
+the same authorities share one Trust, all share one Revocation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding
+
+from xdpsec.config.values_ike import Auth
+from xdpsec.crypto import keyfile
+from xdpsec.crypto.malformed import MALFORMED
+from xdpsec.crypto.revocation import Revocation, load_crls
+from xdpsec.crypto.signing import PrivateKey, Signer
+from xdpsec.crypto.trust import Expiry, Trust, expiring, load_certificates
+from xdpsec.errors import ConfigError, LocalError
+
+#: How long ahead the end of a certificate is told.
+_DER = Encoding.DER
+AHEAD = 30 * 86400.0
+_PEM_FIX = "name a file with certificates, PEM or one in DER"
+
+
+def unlock(raw: bytes, file: str, passphrase: Callable[[], bytes]) -> PrivateKey:
+    """The private key in `raw`. `passphrase` is asked only when it is encrypted; ConfigError names `file`."""
+    try:
+        return keyfile.load(raw, passphrase() if keyfile.encrypted(raw) else None)
+    except LocalError as error:
+        text, _, fix = str(error).partition("; ")
+        raise ConfigError(file, 0, "", text, fix) from None
+
+
+def certificates(raw: bytes, file: str) -> tuple[x509.Certificate, ...]:
+    """ConfigError when `raw` holds none."""
+    try:
+        found = load_certificates(raw)
+        for one in found:
+            one.extensions  # noqa: B018 - read now, so that a broken one is found at start
+        return found
+    except MALFORMED:
+        raise ConfigError(file, 0, "", "holds no certificate that we can read", _PEM_FIX) from None
+
+
+class Credentials:
+    """All that the peers of one configuration name: file -> bytes in, Signer and Trust out, each made once."""
+
+    def __init__(self, files: Mapping[str, bytes], passphrases: Mapping[str, bytes]) -> None:
+        """`passphrases`: key file -> passphrase of those that are encrypted."""
+        self._files, self._passphrases = files, passphrases
+        self._signers: dict[tuple[str, str], Signer] = {}
+        self._trusts: dict[tuple[object, ...], Trust] = {}
+        self._seen: dict[str, tuple[x509.Certificate, ...]] = {}
+        self.known = Revocation()
+
+    def load_crls(self, names: list[str]) -> None:
+        """The revocation lists of all peers; before the first trust()."""
+        crls: list[x509.CertificateRevocationList] = []
+        for file in dict.fromkeys(names):
+            try:
+                crls += load_crls(self._files[file])
+            except MALFORMED:
+                fix = "name a file with CRLs, PEM or one in DER"
+                raise ConfigError(file, 0, "", "holds no revocation list that we can read", fix) from None
+        self.known = Revocation(crls)
+
+    def signer(self, auth: Auth) -> Signer | None:
+        """Our key with its certificates, None where none is named."""
+        if not auth.certificate:
+            return None
+        name = (auth.key, auth.certificate)
+        if name not in self._signers:
+            self._signers[name] = self._make_signer(auth)
+        return self._signers[name]
+
+    def _make_signer(self, auth: Auth) -> Signer:
+        key = unlock(self._files[auth.key], auth.key, lambda: self._passphrases.get(auth.key, b""))
+        chain = self._certificates(auth.certificate)
+        if chain[0].public_key() != key.public_key():
+            text = f"its first certificate is not for the key in {auth.key}"
+            raise ConfigError(auth.certificate, 0, "", text, "put our own certificate first, its authorities after it")
+        return Signer(key, tuple(one.public_bytes(_DER) for one in chain))
+
+    def trust(self, auth: Auth) -> Trust | None:
+        """Whom the peer's configuration believes, None where it names no authority."""
+        if not auth.ca:
+            return None
+        name = (auth.ca, auth.revocation)
+        if name not in self._trusts:
+            anchors = [one for file in auth.ca for one in self._certificates(file)]
+            self._trusts[name] = Trust(anchors, self.known, auth.revocation)
+        return self._trusts[name]
+
+    def _certificates(self, file: str) -> tuple[x509.Certificate, ...]:
+        if file not in self._seen:
+            self._seen[file] = certificates(self._files[file], file)
+        return self._seen[file]
+
+    def expiring(self, wall: float, ahead: float = AHEAD) -> Iterator[tuple[str, Expiry]]:
+        """File and certificate of each that ends soon or has ended, ours and the authorities'."""
+        for file, found in self._seen.items():
+            for one in expiring(found, wall, ahead):
+                yield file, one
+
+    def first_end(self) -> float | None:
+        """When the first of them ends (seconds since 1970), for the metric; None without certificates."""
+        ends = [one.not_valid_after_utc.timestamp() for found in self._seen.values() for one in found]
+        return min(ends, default=None)
+
+    def unencrypted(self) -> list[str]:
+        """Key files whose keys lie open, for a warning."""
+        return sorted({file for file, _ in self._signers if not keyfile.encrypted(self._files[file])})
