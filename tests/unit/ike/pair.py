@@ -174,11 +174,11 @@ class Side:
     def release(self, spi: bytes) -> None:
         del self.spis[spi]
 
-    def established(self, peer: str, remote_id: bytes = b"") -> tuple[Machine, ...]:
+    def established(self, peer: str, identity: bytes = b"") -> tuple[Machine, ...]:
         return tuple(
             one
             for one in self.machines
-            if one.established and one.sas and one.settings.name == peer and remote_id in (b"", one.remote_id)
+            if one.established and one.sas and one.settings.name == peer and identity in (b"", one.remote_id)
         )
 
     # --- the machine's events ---

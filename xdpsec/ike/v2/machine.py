@@ -25,7 +25,7 @@ from xdpsec.wire.header import Header
 class Registry(Protocol):
     """What a machine wants of the gate, which knows all machines."""
 
-    def claim(self, machine: Machine) -> bytes:
+    def claim(self, machine: Any) -> bytes:
         """A fresh SPI of 8 bytes, not zero; messages for it come to this machine from now on."""
         ...
 
@@ -34,7 +34,7 @@ class Registry(Protocol):
     @property
     def leases(self) -> Leases: ...
 
-    def established(self, peer: str, remote_id: bytes = b"") -> tuple[Machine, ...]:
+    def established(self, peer: str, identity: bytes = b"") -> tuple[Any, ...]:
         """Machines of this peer's name, and of this identity if given, whose IKE SA is authenticated."""
         ...
 
