@@ -56,6 +56,8 @@ ENCRS: dict[int, EncrFacts] = {
     Encr.CHACHA20_POLY1305_IIV: EncrFacts("chacha20-poly1305-iiv", bits=(0,), fixed=32, salt=4, icv=16, sk=False),
 }
 
+_NO_CIPHER = EncrFacts("", bits=(0,), sk=False)  # AH
+
 
 @dataclass(frozen=True, slots=True)
 class IntegFacts:
@@ -144,7 +146,7 @@ def ike_suite(encr: int, bits: int, prf: int, integ: int = Integ.NONE) -> Suite:
 
 @lru_cache(maxsize=1024)
 def esp_suite(encr: int, bits: int, integ: int = Integ.NONE) -> EspSuite:
-    """The facts of a combination for ESP. LocalError as of `ike_suite`; NULL too needs integrity (RFC 8221 sec. 5)."""
+    """The facts of a combination for ESP, of AH with `encr` 0. LocalError as of `ike_suite`; NULL too needs integrity (RFC 8221 sec. 5)."""
     cipher, auth = _pair(encr, bits, integ)
     if not cipher.icv and not auth.icv:
         raise LocalError(f"{cipher.name} needs an integrity algorithm beside it")
@@ -159,7 +161,7 @@ def is_aead(encr: int) -> bool:
 
 
 def _pair(encr: int, bits: int, integ: int) -> tuple[EncrFacts, IntegFacts]:
-    cipher, auth = ENCRS.get(encr), INTEGS.get(integ)
+    cipher, auth = ENCRS.get(encr) if encr else _NO_CIPHER, INTEGS.get(integ)
     if cipher is None:
         raise LocalError(f"encryption algorithm {encr} is not built in")
     if auth is None:

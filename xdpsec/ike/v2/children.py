@@ -15,7 +15,7 @@ from xdpsec.ike import proposals, selectors
 from xdpsec.ike.events import ChildFailed, NegotiatedChild, UseOutbound
 from xdpsec.ike.settings import ChildSettings, EspOffer
 from xdpsec.ike.v2 import lifetimes
-from xdpsec.ike.v2.flow import Reply
+from xdpsec.ike.v2.flow import PeerRefuses, Reply
 from xdpsec.ike.v2.keys import ChildKeys
 from xdpsec.ike.v2.sa import Child, Deal, IkeSa
 from xdpsec.numbers import NotifyType, Protocol
@@ -85,7 +85,7 @@ def agreed(offered: Offered, payloads: Sequence[Payload]) -> Deal:
     answer = find(payloads, SecurityAssociation)
     if answer is None:
         kind = refusal.kind if refusal is not None else NotifyType.NO_PROPOSAL_CHOSEN
-        raise PeerError("the peer refuses the child SA", kind)
+        raise PeerRefuses("the peer refuses the child SA", kind)
     chosen = proposals.check_answer(offered.exchange, answer.proposals)
     tsi, tsr = find(payloads, TsInitiator), find(payloads, TsResponder)
     if tsi is None or tsr is None:

@@ -87,7 +87,11 @@ class MakeChild:
         assert offered is not None
         if self._another_group(m, sa, received.payloads):
             return
-        deal = children.agreed(offered, received.payloads)
+        try:
+            deal = children.agreed(offered, received.payloads)
+        except PeerError as error:
+            removal.disown(m, sa, offered, error)
+            raise
         nonce, public = find(received.payloads, Nonce), find(received.payloads, KeyExchange)
         if nonce is None:
             raise PeerError("the peer's answer has no nonce", NotifyType.INVALID_SYNTAX)
@@ -178,7 +182,7 @@ class MadeChild:
             yield from install(m, children.negotiated(m, sa, deal, made, self.initiator, old.spi_in if old else 0))
         except PeerError:
             if self.initiator:
-                m.ask(sa, removal.Disown(deal), first=True)
+                m.ask(sa, removal.Disown(deal.protocol, deal.spi_in), first=True)
             raise
         # commit
         nonce = min(self.nonce_i, self.nonce_r)

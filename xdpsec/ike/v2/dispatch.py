@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from xdpsec.errors import PeerError
 from xdpsec.ike.events import Path
 from xdpsec.ike.v2 import informational, sealing, table
-from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, Task
+from xdpsec.ike.v2.flow import Ask, PeerRefuses, Received, Reply, Steps, Task
 from xdpsec.ike.v2.sa import IkeSa, Role, State
 from xdpsec.ike.window import Arrival
 from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType, name_of
@@ -222,7 +222,7 @@ def refuse(m: Machine, flow: Flow, error: PeerError) -> None:
         if unknown:
             sa.inbox.reply = ()  # nothing to linger for: the same request would be refused again
     fatal = flow.fatal or error.notify == NotifyType.INVALID_SYNTAX
-    if fatal and flow.task is None:
+    if fatal and (flow.task is None or isinstance(error, PeerRefuses)):
         m.bury(sa, REASONS.get(error.notify, "refused"), str(error), error.notify)
     elif fatal:
         informational.part(m, sa, REASONS.get(error.notify, "refused"), str(error), error.notify)

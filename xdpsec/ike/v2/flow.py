@@ -130,6 +130,10 @@ class Task(Protocol):
         ...
 
 
+class PeerRefuses(PeerError):
+    """The answer itself is a refusal: the peer keeps nothing that it would have to be told to drop."""
+
+
 def consume(m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
     """The table's handler for responses: the task that asked knows what its answer means."""
     if received.ask is not None:

@@ -13,10 +13,21 @@ from typing import TYPE_CHECKING
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeUp
-from xdpsec.ike.settings import Identity, PeerSettings, Ppk
-from xdpsec.ike.v2 import authenticate, children, configuration, extensions, keys, lifetimes, mobike, removal, wishes
+from xdpsec.ike.settings import Algorithm, Identity, PeerSettings, Ppk
+from xdpsec.ike.v2 import (
+    authenticate,
+    children,
+    configuration,
+    extensions,
+    informational,
+    keys,
+    lifetimes,
+    mobike,
+    removal,
+    wishes,
+)
 from xdpsec.ike.v2.authenticate import Octets, refused
-from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, install
+from xdpsec.ike.v2.flow import Ask, PeerRefuses, Received, Reply, Steps, install
 from xdpsec.ike.v2.sa import Deal, Handshake, IkeKeys, IkeSa, State
 from xdpsec.numbers import CertEncoding, ExchangeType, NotifyType, name_of
 from xdpsec.wire.message import find, find_notify
@@ -93,7 +104,7 @@ class Authenticate:
         if idr is None or auth is None:
             error = next((one for one in payloads if type(one) is Notify and one.is_error), None)
             kind = error.kind if error is not None else int(NotifyType.AUTHENTICATION_FAILED)
-            raise PeerError(f"the peer refuses us: {name_of(NotifyType, kind)}", kind)
+            raise PeerRefuses(f"the peer refuses us: {name_of(NotifyType, kind)}", kind)
         identity = Identity(idr.kind, idr.data)
         if not peer.remote_id.matches(identity):
             raise refused(f"the peer has another identity than {peer.remote_id}")
@@ -117,7 +128,8 @@ class Authenticate:
             children.failed(m, context.child.settings, context.child.resource, failure)
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
-        """The IKE SA goes with it."""
+        """The IKE SA goes with it, whether or not a message had left."""
+        informational.part(m, sa, "authentication", str(error), error.notify)
 
 
 def _first_child(
@@ -130,13 +142,14 @@ def _first_child(
         configuration.learn(m, payloads)
         deal = children.agreed(offered, payloads)
     except PeerError as error:
+        removal.disown(m, sa, offered, error)
         m.host.free_spi(offered.spi)
         return None, error
     try:
         made = keys.child_keys(suite.prf, used.d, shake.nonce_i, shake.nonce_r, deal.suite)
         yield from install(m, children.negotiated(m, sa, deal, made, initiator=True))
     except PeerError as error:
-        m.ask(sa, removal.Disown(deal), first=True)
+        m.ask(sa, removal.Disown(deal.protocol, deal.spi_in), first=True)
         return None, error
     return deal, None
 

@@ -65,7 +65,8 @@ class Begin:
         yield from _agree(m, sa, received)
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
-        """Nothing was promised to anybody."""
+        """Our own part failed, before anything was sent."""
+        m.bury(sa, "refused", str(error), error.notify)
 
 
 def _request(m: Machine, sa: IkeSa, private: Private) -> Reply:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from xdpsec.crypto.exchange import Private
 from xdpsec.errors import PeerError
-from xdpsec.ike.v2 import extensions, keylog, keys, sealing
+from xdpsec.ike.v2 import extensions, informational, keylog, keys, sealing
 from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, finish_exchange, respond_exchange, start_exchange
 from xdpsec.ike.v2.sa import Handshake, IkeSa, State
 from xdpsec.numbers import ExchangeType, Ke, NotifyType, name_of
@@ -46,6 +46,7 @@ class Mix:
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
         """The IKE SA goes with it."""
+        informational.part(m, sa, "refused", str(error), error.notify)
 
 
 def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
 from xdpsec.ike.v2 import children
-from xdpsec.ike.v2.flow import Ask, Received, Steps
-from xdpsec.ike.v2.sa import Child, Deal, IkeSa, State
+from xdpsec.ike.v2.flow import Ask, PeerRefuses, Received, Steps
+from xdpsec.ike.v2.sa import Child, IkeSa, State
 from xdpsec.numbers import ExchangeType
 from xdpsec.wire.payloads import Delete
 
@@ -52,26 +52,32 @@ class Removal:
 
 
 class Disown:
-    """Our workers did not take a child that the peer has already: it must delete its half."""
+    """Delete a child that the peer made for us and that we did not take: its answer or our workers were at fault."""
 
-    __slots__ = ("deal",)
+    __slots__ = ("protocol", "spi")
 
-    def __init__(self, deal: Deal) -> None:
-        self.deal = deal
+    def __init__(self, protocol: int, spi: int) -> None:
+        self.protocol, self.spi = protocol, spi
 
     def ready(self, sa: IkeSa) -> bool:
         return sa.state == State.ESTABLISHED
 
     def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
         yield from ()
-        delete = Delete(self.deal.protocol, (children.spi_bytes(self.deal.spi_in),))
-        return Ask(self, ExchangeType.INFORMATIONAL, (delete,))
+        return Ask(self, ExchangeType.INFORMATIONAL, (Delete(self.protocol, (children.spi_bytes(self.spi),)),))
 
     def consume(self, m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
+        """What it answers is about an SA that we never had."""
         yield from ()
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
-        """There is no peer that has it."""
+        """Nothing of ours is left of it."""
+
+
+def disown(m: Machine, sa: IkeSa, offered: children.Offered, error: PeerError) -> None:
+    """The exchange for what we offered failed on our side; unless the peer refused, it has the child."""
+    if not isinstance(error, PeerRefuses):
+        m.ask(sa, Disown(offered.exchange[0].protocol, offered.spi), first=True)
 
 
 class Tidy(Removal):
