@@ -146,7 +146,8 @@ def ike_suite(encr: int, bits: int, prf: int, integ: int = Integ.NONE) -> Suite:
 
 @lru_cache(maxsize=1024)
 def esp_suite(encr: int, bits: int, integ: int = Integ.NONE) -> EspSuite:
-    """The facts of a combination for ESP, of AH with `encr` 0. LocalError as of `ike_suite`; NULL too needs integrity (RFC 8221 sec. 5)."""
+    """The facts of a combination for ESP, of AH with `encr` 0. LocalError as of `ike_suite`; NULL too needs integrity
+    (RFC 8221 sec. 5)."""
     cipher, auth = _pair(encr, bits, integ)
     if not cipher.icv and not auth.icv:
         raise LocalError(f"{cipher.name} needs an integrity algorithm beside it")
