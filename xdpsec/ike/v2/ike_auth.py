@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeUp
-from xdpsec.ike.settings import Algorithm, Identity, PeerSettings, Ppk
+from xdpsec.ike.settings import Identity, PeerSettings, Ppk
 from xdpsec.ike.v2 import (
     authenticate,
     children,
