@@ -38,6 +38,7 @@ class Talker(Protocol):
     peer: PeerSettings | None
     remote_id: bytes
     established: bool
+    reauthenticate: bool
 
     @property
     def half_open(self) -> bool:
@@ -48,6 +49,13 @@ class Talker(Protocol):
     def done(self) -> bool:
         """Nothing is left of it to say or to repeat."""
         ...
+
+    @property
+    def children(self) -> Wanted:
+        """What a machine that takes over must open."""
+        ...
+
+    def give_way(self, now: float) -> None: ...
 
     def receive(self, data: bytes, path: Path, now: float) -> None: ...
 
@@ -63,7 +71,7 @@ class Talker(Protocol):
 
 
 class Machines(Protocol):
-    """Who makes them. `registry` is what machines may ask of the gate: claim, release, others, established, leases."""
+    """Who makes them. `registry` is what machines may ask of the gate: claim, release, established, leases."""
 
     def responder(self, number: int, host: Host, registry: Gate, path: Path, now: float) -> Talker: ...
 
@@ -97,6 +105,7 @@ class Gate:
         self.leases = Leases()
         self._known: dict[str, dict[int, Talker]] = {}  # established, by peer
         self._filed: dict[int, str] = {}
+        self._heirs: dict[int, int] = {}  # machines that are to replace another, until they stand
         self._concerned: dict[int, Talker] = {}  # machines that another one may have spoken to
         self._cookies = Cookies(host.random)
         self._fresh = Bucket(host.limits.cookie_rate, host.limits.cookie_rate)
@@ -108,11 +117,13 @@ class Gate:
         self._answers: list[Datagram] = []
         self._events: deque[Event] = deque()
         self._next = 1
+        self._now = 0.0
 
     # --- the five verbs --
 
     def receive(self, data: bytes, path: Path, now: float) -> None:
         """One datagram without its non-ESP marker. Raises nothing: what is refused is counted, perhaps answered."""
+        self._now = now
         try:
             header = parse_header(data)
         except PeerError as error:
@@ -145,6 +156,7 @@ class Gate:
 
     def handle_timer(self, now: float) -> None:
         """Each machine whose time has come gets its turn, once."""
+        self._now = now
         ringing = []
         while (due := self.get_timer()) is not None and due <= now:
             number = heapq.heappop(self._heap)[1]
@@ -154,6 +166,8 @@ class Gate:
             if machine.number in self.machines:
                 machine.handle_timer(now)
                 self._settle(machine)
+                if machine.reauthenticate:
+                    self.reauthenticate(machine.number, now)
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
@@ -163,6 +177,7 @@ class Gate:
     def connect(self, peer: str, now: float, wanted: Sequence[tuple[str, int | None]] = ()) -> int:
         """Begin a conversation that opens these children (name, and the worker index of RFC 9611 or None); the number
         of its machine. LocalError for a peer's name that the book does not have."""
+        self._now = now
         settings = self.host.book.by_name(peer)
         if settings is None:
             raise LocalError(f"no peer is called {peer}; see the configuration for those that there are")
@@ -170,8 +185,22 @@ class Gate:
         chosen = tuple((children[name], resource) for name, resource in wanted)
         return self._add(self.make.initiator(self._number(), self.host, self, settings, now, chosen)).number
 
+    def reauthenticate(self, ike: int, now: float) -> None:
+        """Begin anew with the same peer and children; the old machine goes when the new one stands (RFC 7296 sec.
+        2.8.3). Nothing for a machine that is gone, not established, or being replaced already."""
+        self._now = now
+        old = self.machines.get(ike)
+        if old is None or not old.established or old.peer is None:
+            return
+        old.reauthenticate = False
+        if ike not in self._heirs.values():
+            new = self.make.initiator(self._number(), self.host, self, old.peer, now, old.children)
+            self._heirs[new.number] = ike
+            self._add(new)
+
     def answer(self, ike: int, ticket: int, result: object, now: float) -> None:
         """The answer to an event with a ticket; one that comes after its machine went is dropped."""
+        self._now = now
         self.wish(ike, lambda machine: machine.answer(ticket, result, now))
 
     def wish(self, ike: int, action: Callable[[Talker], None]) -> bool:
@@ -289,6 +318,9 @@ class Gate:
         self._touched[number] = machine
         if number in self.openings and not machine.half_open:
             self._opened(number)
+        if machine.established and (heir_of := self.machines.get(self._heirs.pop(number, 0))) is not None:
+            heir_of.give_way(self._now)
+            self._concerned[heir_of.number] = heir_of
         if machine.established and machine.peer is not None and number not in self._filed:
             name = self._filed[number] = machine.peer.name
             self._known.setdefault(name, {})[number] = machine
@@ -322,6 +354,7 @@ class Gate:
         if number in self.openings:
             self._opened(number)
         del self.machines[number]
+        self._heirs.pop(number, None)
         self._timers.pop(number, None)
         self.leases.release(number)
         peer = self._filed.pop(number, None)
@@ -342,13 +375,6 @@ class Gate:
 
     def release(self, spi: bytes) -> None:
         self.by_spi.pop(spi, None)
-
-    def others(self, machine: Talker) -> tuple[Talker, ...]:
-        """Established machines with the same peer and, once that is known, the same identity of it."""
-        if machine.peer is None:
-            return ()
-        same = self.established(machine.peer.name, machine.remote_id)
-        return tuple(other for other in same if other is not machine)
 
     def established(self, peer: str, identity: bytes = b"") -> tuple[Talker, ...]:
         """Established machines with this peer (kind and data of its identity, empty = any). What they are told is

@@ -41,7 +41,9 @@ class Puppet:
     def __init__(self, number: int, gate: Gate, half_open: bool) -> None:
         self.number, self.gate, self.half_open = number, gate, half_open
         self.peer: PeerSettings | None = None
-        self.remote_id, self.established, self.done = b"", False, False
+        self.remote_id, self.established, self.done, self.reauthenticate = b"", False, False, False
+        self.children: Wanted = ()
+        self.gave_way: list[float] = []
         self.spi = gate.claim(self)
         self.got: list[bytes] = []
         self.due: float | None = None
@@ -71,6 +73,9 @@ class Puppet:
 
     def answer(self, ticket: int, result: object, now: float) -> None:
         self.answers.append((ticket, result))
+
+    def give_way(self, now: float) -> None:
+        self.gave_way.append(now)
 
     def die(self) -> None:
         self.half_open, self.due, self.done = False, None, True
@@ -199,15 +204,8 @@ def test_machines_of_one_peer_find_each_other_and_what_they_say_is_followed_up()
     assert stage.gate.established("one") == (one, two)
     assert stage.gate.established("one", b"\2b") == (two,)
     assert stage.gate.established("nobody") == ()
-    stage.gate.connect("somebody", 0.0)
-    newest = stage.puppets[-1]
-    assert stage.gate.others(newest) == ()
-    newest.peer = peers[0]
-    assert stage.gate.others(newest) == (one, two)  # it does not know the identity yet
-    newest.remote_id = b"\2a"
-    assert stage.gate.others(newest) == (one,)
     one.die()
-    stage.settle(newest)  # one was spoken to in its turn
+    stage.settle(three)  # one was spoken to in its turn
     assert one.number not in stage.gate.machines
     assert stage.gate.established("one") == (two,)
     assert stage.gate.established("two") == (three,)
@@ -391,6 +389,32 @@ def test_reading_a_strangers_payloads_never_fails() -> None:
     endless = bytearray(28) + bytes((40, 0, 0, 4)) * 20000
     endless[16] = 40
     assert find(bytes(endless)) == (b"", b"")
+
+
+def test_a_machine_that_must_authenticate_anew_goes_when_its_heir_stands() -> None:
+    stage = Stage()
+    stage.gate.connect("somebody", 0.0)
+    (old,) = stage.puppets
+    old.peer = type("Peer", (), {"name": "one"})()
+    stage.gate.reauthenticate(old.number, 1.0)  # it has not even authenticated once
+    assert len(stage.puppets) == 1
+    old.established, old.due, old.again = True, 5.0, 9.0
+    stage.settle(old)
+    old.reauthenticate = True
+    stage.gate.handle_timer(5.0)
+    assert len(stage.puppets) == 2
+    assert not old.reauthenticate
+    old.reauthenticate = True
+    stage.gate.handle_timer(9.0)  # the first attempt is still under way
+    assert len(stage.puppets) == 2
+    stage.puppets[1].die()
+    stage.settle(stage.puppets[1])
+    stage.gate.reauthenticate(old.number, 10.0)
+    heir = stage.puppets[2]
+    assert old.gave_way == []
+    heir.established, heir.due = True, 11.0
+    stage.settle(heir)
+    assert old.gave_way == [10.0]
 
 
 # --- timers, events, ends ---------------------------------------------------------------------------------------

@@ -150,6 +150,8 @@ class MakeChild:
             m.ask(sa, MakeChild(self.settings, self.resource))
         elif old is not None and sa.state == State.ESTABLISHED:
             lifetimes.rekey_later(m, old)
+            if error.notify == NotifyType.NO_ADDITIONAL_SAS:
+                lifetimes.reauthenticate_soon(m, sa)
         else:
             children.failed(m, self.settings, self.resource, error)
 

@@ -15,11 +15,17 @@ from xdpsec.ike.v2.sa import Child, IkeSa, State
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
 
+AGAIN = 120.0  # seconds between attempts to authenticate anew
 LINGER = 60.0  # seconds that a replaced IKE SA waits for the peer's delete
 RETRY = 10.0  # seconds until a rekey that failed is tried again, and up to as many more (sec. 2.25)
 
 
 def begin_ike(m: Machine, sa: IkeSa) -> None:
+    """Of an IKE SA that stands. Who began the talk also begins it anew, where reauthentication is wanted: a rekey gives
+    fresh keys, but no fresh proof (sec. 2.8.3)."""
+    again = m.settings.reauthentication
+    if again and m.initiator and not sa.reauth_at:
+        sa.reauth_at = m.now + again * (1 - m.settings.lifetime.jitter * _share(m))
     sa.rekey_at, sa.expire_at = _span(m, m.settings.lifetime)
 
 
@@ -32,9 +38,15 @@ def rekey_later(m: Machine, one: IkeSa | Child) -> None:
     one.rekey_at = m.now + RETRY * (1 + _share(m))
 
 
+def reauthenticate_soon(m: Machine, sa: IkeSa) -> None:
+    """The peer makes no more SAs under this one: only a new talk gives fresh keys."""
+    if m.initiator:
+        sa.reauth_at = m.now
+
+
 def due(sa: IkeSa) -> float | None:
     """When tick() has something to do; None = never."""
-    times = [sa.rekey_at, sa.expire_at]
+    times = [sa.rekey_at, sa.expire_at, sa.reauth_at]
     for child in sa.children.values():
         times += child.rekey_at, child.expire_at
     return min((time for time in times if time), default=None)
@@ -43,13 +55,16 @@ def due(sa: IkeSa) -> float | None:
 def tick(m: Machine, sa: IkeSa) -> None:
     """Everything that is due now."""
     if sa.expire_at and m.now >= sa.expire_at:
-        sa.rekey_at = sa.expire_at = 0.0
+        sa.rekey_at = sa.expire_at = sa.reauth_at = 0.0
         reason = "rekeyed" if sa.state == State.REKEYED else "expired"
         informational.part(m, sa, reason, "the lifetime of the IKE SA is over")
         return
     if sa.rekey_at and m.now >= sa.rekey_at:
         sa.rekey_at = 0.0
         m.ask(sa, rekey_ike.RekeyIke())
+    if sa.reauth_at and m.now >= sa.reauth_at:
+        sa.reauth_at = m.now + AGAIN  # if this attempt fails
+        m.reauthenticate = True
     for child in tuple(sa.children.values()):
         if child.expire_at and m.now >= child.expire_at:
             child.rekey_at = child.expire_at = 0.0

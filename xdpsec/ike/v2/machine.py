@@ -76,6 +76,7 @@ class Machine:
             "wanted",
             "peer_addresses",
             "inner",
+            "reauthenticate",
         ),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
     )
@@ -91,6 +92,7 @@ class Machine:
         self.wanted: tuple[tuple[ChildSettings, int | None], ...] = ()  # children to open once that is possible
         self.peer_addresses: tuple[str, ...] = ()  # others that it says it has (RFC 4555)
         self.inner: tuple[str, ...] = ()  # leased: to us if we began, to the peer else (configuration.py)
+        self.reauthenticate = False  # the gate shall begin a new talk that takes over from this one
         self.since = self.now = now
         self._datagrams: list[tuple[bytes, Path]] = []
         self._events: list[Event] = []
@@ -216,6 +218,11 @@ class Machine:
         if self.peer is None:
             raise LocalError("the peer of this IKE SA is not known yet")
         return self.peer
+
+    @property
+    def children(self) -> tuple[tuple[ChildSettings, int | None], ...]:
+        """What a machine that takes over must open."""
+        return tuple(dict.fromkeys((one.settings, one.resource) for one in self.sa.children.values()))
 
     # --- for exchanges: the world outside ---
 

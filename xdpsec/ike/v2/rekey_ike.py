@@ -126,6 +126,8 @@ class RekeyIke:
             succeed(m, sa, rival)
         else:
             lifetimes.rekey_later(m, sa)
+            if error.notify == NotifyType.NO_ADDITIONAL_SAS:
+                lifetimes.reauthenticate_soon(m, sa)
 
 
 class MadeIke:
@@ -202,7 +204,7 @@ def _set_aside(m: Machine, sa: IkeSa) -> None:
     sa.nonce = b""
     sa.aside = True
     sa.aside = True
-    sa.rekey_at, sa.expire_at = 0.0, m.now + lifetimes.LINGER
+    sa.rekey_at, sa.expire_at, sa.reauth_at = 0.0, m.now + lifetimes.LINGER, 0.0
     m.enter(sa, State.REKEYED)
 
 
