@@ -126,7 +126,8 @@ struct xs_sa_slot {
     uint8_t sa_id[XS_SA_ID_SIZE]; /* names the key without revealing it; all zero = free */
     uint32_t spi;
     uint8_t direction;
-    uint8_t pad[3];
+    uint8_t negotiated; /* the key ends with the control that negotiated it: nothing here is kept for a successor */
+    uint8_t pad[2];
     uint64_t next_seq; /* outbound: the number the next packet takes, starts at 1 */
     uint64_t granted;  /* numbers below this may be used (outbound) or accepted (inbound) */
     uint64_t floor;    /* inbound: numbers at or below this are refused, whatever the window says */

@@ -251,9 +251,9 @@ class AttachPort:
 
 @dataclass(frozen=True, slots=True)
 class OpenSocket:
-    """A listening or datagram socket that needs privilege: kind is "udp4500", "udp500", "metrics"."""
+    """A datagram socket for IKE on every address of a family: `address` "0.0.0.0" or "::", `port` 500 or 4500.
+    Answered by Done with its descriptor."""
 
-    kind: str
     address: str
     port: int
 
@@ -262,6 +262,14 @@ class OpenSocket:
 class OpenKeyFile:
     """A key file named in the configuration, and its marker file beside it. Owner and mode are checked.
     Answered by Done with two descriptors: key file (read) and marker (read, write)."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class OpenFile:
+    """A file of a peer named in the configuration: a secret or a private key (owner and mode are checked), a
+    certificate or a revocation list. Answered by Done with its descriptor (read)."""
 
     path: str
 
@@ -354,6 +362,7 @@ Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
     | SaMove | SaFirstUse | SaSoft | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
+    | OpenFile
     | PortAttached | Done | WorkerDied | operator.Question | operator.Answer
 )  # fmt: skip
 
@@ -389,6 +398,7 @@ TABLE: dict[int, type] = {
     70: SetFence,
     71: SpawnWorker,
     72: WorkerServes,
+    73: OpenFile,
     96: PortAttached,
     97: Done,
     98: WorkerDied,

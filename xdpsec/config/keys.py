@@ -56,6 +56,17 @@ def check_owner(status: os.stat_result, file: str) -> None:
         raise ConfigError(file, 0, "", f"has mode {mode:04o}, open to others", f"run chmod 0600 {file}")
 
 
+def check_public(status: os.stat_result, file: str) -> None:
+    """ConfigError unless it is a file that only root can write: anybody may read a certificate."""
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(file, 0, "", "is not a regular file", "name a file with certificates")
+    if status.st_uid != 0:
+        raise ConfigError(file, 0, "", "does not belong to root", f"run chown root {file}")
+    if status.st_mode & 0o022:
+        mode = stat.S_IMODE(status.st_mode)
+        raise ConfigError(file, 0, "", f"has mode {mode:04o}: others may change it", f"run chmod 0644 {file}")
+
+
 def read_keys(descriptor: int, file: str, suite: Suite) -> KeyPair:
     """The keys in the file behind `descriptor`, from its beginning; `file` is what errors call it."""
     raw = os.pread(descriptor, MAX_SIZE + 1, 0)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import contextlib
 import re
 import tomllib
+from collections.abc import Mapping
 
 Path = tuple[str | int, ...]
 
@@ -137,7 +138,7 @@ def key_lines(text: str) -> dict[Path, int]:
     return walk.lines
 
 
-def line_of(lines: dict[Path, int], path: Path) -> int:
+def line_of(lines: Mapping[Path, int], path: Path) -> int:
     """The line of `path` or of the nearest table around it; 0 when there is none."""
     for depth in range(len(path), 0, -1):
         if path[:depth] in lines:

@@ -96,7 +96,7 @@ def _config(table: FileTable, file: str, lines: dict[Path, int], cores: Sequence
     if absent:
         line, have = line_of(lines, ("gateway", "workers")), ", ".join(map(str, cores))
         raise ConfigError(file, line, "gateway.workers", f"there is no core {absent[0]}", f"choose from {have}")
-    return values.Config(file, _gateway(table.gateway, cores), tuple(peers))
+    return values.Config(file, _gateway(table.gateway, cores), tuple(peers), lines)
 
 
 def _gateway(table: GatewayTable, cores: Sequence[int]) -> values.Gateway:

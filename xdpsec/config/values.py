@@ -5,8 +5,10 @@ Prefixes and addresses are text in canonical form. No keys stand here, only the 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
+from xdpsec.config.lines import Path, line_of
 from xdpsec.config.suites import Suite
 from xdpsec.config.values_ike import Ike, Negotiated
 
@@ -86,9 +88,15 @@ class Peer:
 
 @dataclass(frozen=True, slots=True)
 class Config:
+    """`lines`: where the keys of the file stand, for those who find something wrong later."""
+
     file: str
     gateway: Gateway
     peers: tuple[Peer, ...]
+    lines: Mapping[Path, int] = field(default_factory=dict, repr=False, compare=False, hash=False)
+
+    def line(self, path: Path) -> int:
+        return line_of(self.lines, path)
 
     @property
     def children(self) -> tuple[Child, ...]:

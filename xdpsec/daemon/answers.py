@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from xdpsec.channel import operator as words
-from xdpsec.metrics.values import STAGES, ChildView, Counters, SaView, Source, View, WorkerView
+from xdpsec.metrics.values import STAGES, Counters, SaView, Source, View, WorkerView
 from xdpsec.workers.native import door_verdict_names, verdict_names
 
 NS = 10**9
@@ -30,7 +30,7 @@ def status(source: Source, seq: int, now: float) -> words.Status:
         uptime_ns=int((now - view.started) * NS),
         ports=tuple(words.PortRow(p.index, p.interface, p.side, p.mode, p.bind, p.queues, p.mtu) for p in view.ports),
         workers=tuple(_worker(w, c, now) for w, c in zip(view.workers, source.counters(), strict=True)),
-        children=tuple(_child(view, child) for child in view.children),
+        children=_children(view),
         metrics_address=view.metrics.address,
         metrics_port=view.metrics.port,
         metrics_error=view.metrics.error,
@@ -54,15 +54,19 @@ def _worker(worker: WorkerView, counters: Counters, now: float) -> words.WorkerR
     )
 
 
-def _child(view: View, child: ChildView) -> words.ChildRow:
-    errors = [sa.error for sa in view.sas if sa.child == child.index and sa.error]
-    return words.ChildRow(
-        label=child.label,
-        up=view.up(child),
-        owner=child.owner,
-        local=child.local,
-        remote=child.remote,
-        error=errors[0] if errors else "",
+def _children(view: View) -> tuple[words.ChildRow, ...]:
+    ups = view.ups()
+    errors = {sa.child: sa.error for sa in reversed(view.sas) if sa.error}
+    return tuple(
+        words.ChildRow(
+            label=child.label,
+            up=child.index in ups,
+            owner=child.owner,
+            local=child.local,
+            remote=child.remote,
+            error=errors.get(child.index, ""),
+        )
+        for child in view.children
     )
 
 

@@ -26,6 +26,7 @@ from xdpsec.config.values import Config
 from xdpsec.daemon import log as logging
 from xdpsec.daemon import setup
 from xdpsec.daemon.gateway import Gateway
+from xdpsec.daemon.ike.start import prepare
 from xdpsec.daemon.operator import OperatorServer
 from xdpsec.daemon.slots import Slots
 from xdpsec.errors import ConfigError, LocalError
@@ -85,12 +86,13 @@ class Control:
         start, config, supervisor = self._start, self._config, self._supervisor
         now = asyncio.get_running_loop().time()
         slots, maps = Slots(start.state_fd, start.state_size), DoorMaps(start.maps)
+        prepared = await prepare(config, supervisor)
         keys = await setup.open_keys(config, supervisor)
         security = await asyncio.to_thread(setup.seat, config, keys, slots, now)
         setup.set_door(maps, security.table, config.children, security.owners)
         ports = await setup.attach(config, supervisor)
         watcher = Watcher({port.ifindex: port.index for port in ports})
-        gateway = Gateway(config, supervisor, maps, slots, security, ports, watcher, now)
+        gateway = Gateway(config, supervisor, maps, slots, security, ports, watcher, now, prepared)
         self._on_death = gateway.fleet.died
         source = self._source(gateway, maps)
         operator = OperatorServer(start.operator_fd, source)

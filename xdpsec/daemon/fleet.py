@@ -48,6 +48,7 @@ class Member:
         self.sockets: tuple[int, ...] = ()
         self.told = False
         self.ready, self.over, self.gone = asyncio.Event(), asyncio.Event(), asyncio.Event()
+        self.served = asyncio.Event()  # in this life or one before
         self.gone.set()
         self.spawning: asyncio.Future[Reply] | None = None
 
@@ -89,6 +90,13 @@ class Fleet:
             for member in self.members:
                 lives.create_task(self._live(member))
 
+    async def all_served(self, seconds: float) -> None:
+        """Until every worker has taken frames once, or so long."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                for member in self.members:
+                    await member.served.wait()
+
     def views(self) -> tuple[WorkerView, ...]:
         return tuple(member.view() for member in self.members)
 
@@ -100,6 +108,16 @@ class Fleet:
         if member.told and member.peer is not None and not member.peer.closed:
             with contextlib.suppress(ChannelClosed):
                 member.peer.tell(message)
+
+    def post(self, worker: int, message: words.Message) -> asyncio.Future[Reply] | None:
+        """As `tell`, for words that are answered; None when the worker will find it in its snapshot."""
+        member = self.members[worker]
+        if not member.told or member.peer is None or member.peer.closed:
+            return None
+        try:
+            return member.peer.post(message)
+        except ChannelClosed:
+            return None
 
     def tell_all(self, message: words.Message) -> None:
         for member in self.members:
@@ -170,6 +188,7 @@ class Fleet:
         if peer.closed:
             raise ChannelClosed("it ended before it served")
         member.state = SERVING
+        member.served.set()
         log.info("worker serves", worker=member.index, pid=member.pid, core=member.core)
 
     # --- the end -------------------------------------------------------------------------------------------------

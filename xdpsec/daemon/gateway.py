@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -20,8 +20,12 @@ from xdpsec.config.values import Config
 from xdpsec.daemon import ledger
 from xdpsec.daemon.fleet import Fleet
 from xdpsec.daemon.grants import Grants
+from xdpsec.daemon.ike import quiet, start
+from xdpsec.daemon.ike.service import Ike
+from xdpsec.daemon.ike.start import Prepared
 from xdpsec.daemon.paths import Paths
 from xdpsec.daemon.rooms import Maps, Watcher
+from xdpsec.daemon.seats import Seats
 from xdpsec.daemon.setup import Security
 from xdpsec.daemon.slots import Slots
 from xdpsec.daemon.snapshot import Snapshots
@@ -29,6 +33,9 @@ from xdpsec.metrics.values import ChildView, MetricsView, Port, View
 from xdpsec.policy.spd import policies
 
 VERSION = version("xdpsec")  # now: once confined we may not be able to read it
+
+#: Peers are called, and may come, when every worker takes frames; a worker that does not start keeps them no longer.
+SERVED_SECONDS = 5.0
 
 log = structlog.get_logger()
 
@@ -46,6 +53,7 @@ class Gateway:
         ports: Sequence[Port],
         watcher: Watcher,
         now: float,
+        prepared: Prepared | None = None,
     ) -> None:
         self._config, self._supervisor, self._slots = config, supervisor, slots
         self._security, self._ports, self._started = security, tuple(ports), now
@@ -64,17 +72,27 @@ class Gateway:
             resized=lambda remote, mtu: self._snapshots.resized(remote, mtu, self.fleet.tell),
         )
         rows = policies(config.children, security.owners)
-        self._snapshots = Snapshots(rows, security.seats, self._grants, self._paths, self._peers.__getitem__)
+        self._seats = Seats(security.seats)
+        self._snapshots = Snapshots(rows, self._seats, self._grants, self._paths, self._peers.__getitem__)
+        self.ike = (
+            start.build(prepared, config, security, self._seats, slots, self.fleet, self._snapshots)
+            if prepared
+            else None
+        )
 
     async def run(self, stop: asyncio.Event) -> None:
         """Until `stop`; then every worker is stopped and the exact numbers are on disk."""
         await self._paths.look()
         grants = asyncio.create_task(self._grants.run())
         jobs = [_task(stop.wait()), _task(self._paths.run()), _task(self.fleet.run())]
+        starting = asyncio.create_task(self._start_ike())
         await asyncio.wait([grants, *jobs], return_when=asyncio.FIRST_COMPLETED)
         for job in jobs:
             job.cancel()
         results = await asyncio.gather(*jobs, return_exceptions=True)
+        starting.cancel()
+        if self.ike:
+            self.ike.close()
         gone = await self.fleet.stop()
         self._grants.close()
         await grants
@@ -83,9 +101,15 @@ class Gateway:
                 raise result
         await self._save_exact(gone)
 
+    async def _start_ike(self) -> None:
+        if self.ike:
+            await self.fleet.all_served(SERVED_SECONDS)
+            self.ike.start()
+            quiet.begin()
+
     async def _save_exact(self, gone: frozenset[int]) -> None:
         """Of the SAs whose worker is gone; what a worker may still use keeps its block."""
-        seats = self._security.seats.values()
+        seats = self._security.seats.values()  # those whose numbers outlive us
         places = {seat.sa.sa_id: seat.slot for seat in seats if seat.owner in gone}
         await asyncio.to_thread(ledger.finish, self._security.ledger, self._slots, places)
         log.info("stopped", exact=len(places), sas=len(seats))
@@ -96,15 +120,28 @@ class Gateway:
         match message:
             case words.GrantWanted(slot, number):
                 self._grants.want(slot, number)
+                self._negotiated(lambda ike: ike.children.worn(slot))
             case words.ResolveWanted(port, addr):
                 self._paths.resolve(port, addr)
+            case words.SaFirstUse(slot):
+                self._negotiated(lambda ike: ike.children.first_use(slot))
+            case words.SaSoft(slot):
+                self._negotiated(lambda ike: ike.children.worn(slot))
             case words.Exhausted(slot):
                 self._snapshots.exhausted(slot)
+                self._negotiated(lambda ike: ike.children.spent(slot))
+            case words.Acquire(child) if self.ike and self.ike.negotiates(child):
+                self.ike.acquire(child)
             case words.Acquire(child):
                 label = self._config.children[child].label
                 log.warning("no SA for a packet", child=label, worker=worker, fix="see `xdpsec list-sas`")
             case _:
                 raise TypeError(f"worker {worker} said {type(message).__name__}")
+
+    def _negotiated(self, tell: Callable[[Ike], None]) -> None:
+        """What slots of negotiated SAs ask for; those of others are not known there."""
+        if self.ike:
+            tell(self.ike)
 
     def _keep(self, message: words.SetNeighbour) -> None:
         asking = asyncio.create_task(self._keep_neighbour(message))
@@ -136,6 +173,8 @@ class Gateway:
             ),
             sas=self._snapshots.views(),
             metrics=self.metrics,
+            ike=self.ike.view() if self.ike else None,
+            carried=dict(self.ike.carried) if self.ike else {},
         )
 
     def sockets(self) -> list[tuple[int, int, int, int]]:

@@ -8,29 +8,20 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 import structlog
 
 from xdpsec.channel.messages import SeqGrant
 from xdpsec.daemon.ledger import Ledger, Place
+from xdpsec.daemon.seats import Seat
 from xdpsec.daemon.slots import Slots
-from xdpsec.policy.manual import Sa
+from xdpsec.policy.sa import Sa
 from xdpsec.policy.sequence import Grant, Want, next_grant
 
 #: A disk that refused (full, read-only) is tried again after so long: an operator mends it in minutes.
 RETRY_SECONDS = 1.0
 
 log = structlog.get_logger()
-
-
-@dataclass(frozen=True, slots=True)
-class Seat:
-    """An SA in its place: the slot of sa_state, and the worker that its packets are steered to."""
-
-    sa: Sa
-    slot: int
-    owner: int
 
 
 def want_of(sa: Sa) -> Want:

@@ -15,12 +15,13 @@ from typing import Any
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.framing import Received, close_all
-from xdpsec.config.keys import check_owner
+from xdpsec.config.keys import check_owner, check_public
 from xdpsec.config.values import Config
 from xdpsec.daemon.durable import SUFFIX
 from xdpsec.daemon.holdings import Holdings
 from xdpsec.daemon.rooms import Fence
 from xdpsec.errors import ConfigError, LocalError, XdpsecError
+from xdpsec.net import udp
 
 #: An answer and the descriptors that go with it, for good.
 Answer = tuple[words.PortAttached | words.Done, list[int]]
@@ -54,15 +55,19 @@ class Requests:
         self._config, self._holdings, self._fence = config, holdings, fence
         self._spawn, self._serves = spawn, serves
         self._key_files = frozenset(manual.key_file for _, manual in config.manual)
+        self._secrets = frozenset(file for _, ike in config.ike_peers for file in ike.secrets)
+        self._public = frozenset(file for _, ike in config.ike_peers for file in ike.auth.public)
         self._handlers: dict[type, Callable[[int, Any], Awaitable[Answer]]] = {
             words.AttachPort: self._attach_port,
             words.OpenKeyFile: self._open_key_file,
+            words.OpenFile: self._open_file,
+            words.OpenSocket: self._open_socket,
             words.SetNeighbour: self._set_neighbour,
             words.SetFence: self._set_fence,
             words.SpawnWorker: self._spawn_worker,
             words.WorkerServes: self._worker_serves,
         }
-        #: The words that may arrive; the configuration calls for no others yet.
+        #: The words that may arrive.
         self.accepts = frozenset(self._handlers)
 
     async def answer(self, received: Received) -> Answer:
@@ -93,6 +98,23 @@ class Requests:
             close_all(opened)
             raise
         return words.Done(seq), opened
+
+    async def _open_file(self, seq: int, m: words.OpenFile) -> Answer:
+        if m.path not in self._secrets | self._public:
+            raise LocalError(f"the configuration names no file {m.path}")
+        opened = [_open(m.path, os.O_RDONLY)]
+        try:
+            (check_owner if m.path in self._secrets else check_public)(os.fstat(opened[0]), m.path)
+        except BaseException:
+            close_all(opened)
+            raise
+        return words.Done(seq), opened
+
+    async def _open_socket(self, seq: int, m: words.OpenSocket) -> Answer:
+        families = {address: family for family, address in udp.ANY.items()}
+        if not self._config.ike_peers or m.address not in families or m.port not in udp.PORTS:
+            raise LocalError(f"no peer of the configuration is spoken to by UDP from {m.address} port {m.port}")
+        return words.Done(seq), [udp.open_socket(families[m.address], m.port).detach()]
 
     async def _set_neighbour(self, seq: int, m: words.SetNeighbour) -> Answer:
         if m.port not in self._holdings.attached:

@@ -17,14 +17,16 @@ from xdpsec.config.keys import KeyPair, check_owner, read_keys
 from xdpsec.config.values import Child, Config
 from xdpsec.daemon import ledger
 from xdpsec.daemon.durable import Marker, StateFile
-from xdpsec.daemon.grants import Seat, want_of
+from xdpsec.daemon.grants import want_of
 from xdpsec.daemon.ledger import Ledger, Place
 from xdpsec.daemon.rooms import Maps
+from xdpsec.daemon.seats import Seat
 from xdpsec.daemon.slots import Slots
 from xdpsec.errors import LocalError
 from xdpsec.metrics.values import Port
 from xdpsec.policy import placement, prefixes
-from xdpsec.policy.manual import Sa, manual_sas
+from xdpsec.policy.manual import manual_sas
+from xdpsec.policy.sa import Sa
 from xdpsec.workers import native
 
 #: Any port will do: a connected UDP socket is asked for its address and never sends.
@@ -90,6 +92,7 @@ def seat(config: Config, keys: Keys, slots: Slots, now: float) -> Security:
     given = {sa.child: placement.owner_of(sa.spi, table, native.bucket_of) for sa in sas if not sa.outbound}
     owners = placement.homes(given, [child.index for child in config.children], config.gateway.workers)
     wants = [want_of(sa) for sa in sas]
+    slots.drop_negotiated()
     book = Ledger(StateFile(config.gateway.state_dir), keys.markers, wants)
     places = ledger.start(book, slots, wants, {sa.sa_id: sa.spi for sa in sas}, now)
     return Security(_seats(sas, owners, places), owners, table, places, book)

@@ -10,6 +10,7 @@ import mmap
 from typing import Any
 
 from xdpsec.daemon.regions import HEADER_SIZE, SLOT_SIZE
+from xdpsec.metrics.values import Carried
 from xdpsec.policy.sequence import Numbers
 from xdpsec.policy.slots import FREE
 from xdpsec.workers.native import ffi, lib
@@ -41,12 +42,22 @@ class Slots:
         """Carried since the key was first used in this boot."""
         return int(self._slot(slot).packets)
 
-    def take(self, slot: int, sa_id: bytes, spi: int, numbers: Numbers) -> None:
+    def carried(self, slot: int) -> Carried:
+        """What the SA carried and dropped, of a moment ago."""
+        at = self._slot(slot)
+        return Carried(int(at.packets), int(at.bytes), tuple(at.drops))
+
+    def last_seen(self, slot: int) -> int:
+        """CLOCK_MONOTONIC, ns, of the last packet; 0 = none yet."""
+        return int(self._slot(slot).last_seen_ns)
+
+    def take(self, slot: int, sa_id: bytes, spi: int, numbers: Numbers, negotiated: bool = False) -> None:
         """The slot is this SA's, with these numbers. If it was before, its window and its counters go on."""
         at = self._slot(slot)
         if bytes(ffi.buffer(at.sa_id)) != sa_id:
             self.clear(slot)
         at.spi = spi
+        at.negotiated = negotiated
         at.direction = lib.XS_OUTBOUND if numbers.outbound else lib.XS_INBOUND
         self.set_numbers(slot, numbers)
         ffi.memmove(at.sa_id, sa_id, len(sa_id))
@@ -55,6 +66,16 @@ class Slots:
         at = self._slot(slot)
         at.next_seq, at.granted = numbers.next_seq, numbers.granted
         at.floor, at.top = numbers.floor, numbers.top
+
+    def free(self) -> list[int]:
+        """Every slot that is nobody's."""
+        return [slot for slot, sa_id in enumerate(self.sa_ids()) if sa_id == FREE]
+
+    def drop_negotiated(self) -> None:
+        """Those of a control that is gone, and its keys with it. No worker runs."""
+        for slot in range(self.count):
+            if self._slot(slot).negotiated:
+                self.clear(slot)
 
     def clear(self, slot: int) -> None:
         """Free again."""

@@ -12,8 +12,9 @@ import structlog
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.hub import ACK_SECONDS, Peer, Refused
-from xdpsec.daemon.grants import Grants, Seat
+from xdpsec.daemon.grants import Grants
 from xdpsec.daemon.paths import Paths
+from xdpsec.daemon.seats import Seat, Seats
 from xdpsec.metrics.values import SaView
 from xdpsec.workers import native
 
@@ -21,27 +22,27 @@ log = structlog.get_logger()
 
 
 class Snapshots:
-    """`seats`: slot -> SA. `peer_of`: child -> the name of its peer."""
+    """`peer_of`: child -> the name of its peer. `policies` may change while we run."""
 
     def __init__(
         self,
         policies: Sequence[words.Policy],
-        seats: Mapping[int, Seat],
+        seats: Seats,
         grants: Grants,
         paths: Paths,
         peer_of: Callable[[int], str],
     ) -> None:
-        self._policies, self._seats, self._grants, self._paths = tuple(policies), seats, grants, paths
+        self.policies, self._seats, self._grants, self._paths = tuple(policies), seats, grants, paths
         self._peer_of = peer_of
-        self._engines: dict[int, str] = {}
+        self._engines: dict[tuple[int, str], str] = {}  # by worker and suite
         self._errors: dict[int, str] = {}
         self._mtus: dict[int, int] = {}  # of SAs in use, by slot
 
     async def brief(self, worker: int, peer: Peer) -> None:
         """Tells worker `worker`. What changes meanwhile reaches it by the same channel, behind its tables."""
-        seats = [seat for seat in self._seats.values() if seat.owner == worker]
+        seats = self._seats.of(worker)
         calls = [
-            peer.post(words.PolicyReplace(self._policies)),
+            peer.post(words.PolicyReplace(self.policies)),
             peer.post(words.RouteReplace(self._paths.routes)),
         ]
         for hop in self._paths.hops:
@@ -49,11 +50,9 @@ class Snapshots:
         installs = []
         for seat in seats:
             self._mtus.pop(seat.slot, None)
-            mtu = self._paths.path_mtu(seat.sa.remote)
-            message = seat.sa.install(seat.slot, mtu)
-            installs.append((seat, mtu, peer.post(message)))
-            native.wipe(message.key)
-            native.wipe(message.auth_key)
+            message = self.install(seat)
+            installs.append((seat, message.path_mtu, peer.post(message)))
+            wipe(message)
         for call in calls:
             await peer.answer(call, ACK_SECONDS)
         taken: dict[Seat, int] = {}
@@ -67,6 +66,20 @@ class Snapshots:
         await self._use(peer, taken)
         await self._ask_engines(peer, seats)
 
+    def install(self, seat: Seat) -> words.SaInstall:
+        """The word that installs it; whoever sent it wipes it."""
+        return seat.sa.install(seat.slot, self._paths.path_mtu(seat.sa.remote))
+
+    def used(self, seat: Seat, mtu: int, tell: Callable[[words.Message], object]) -> None:
+        """The worker was told to send on it; installed with `mtu`. Only of such an SA is a worker told a path MTU."""
+        self._mtus[seat.slot] = mtu
+        self._resize(seat, self._paths.path_mtu(seat.sa.remote), tell)
+
+    def forget(self, slot: int) -> None:
+        """The SA is gone, or not in use any more; the slot may be another's soon."""
+        self._mtus.pop(slot, None)
+        self._errors.pop(slot, None)
+
     def _refused(self, seat: Seat, refusal: Refused) -> None:
         self._errors[seat.slot] = f"worker {seat.owner} refused it: {refusal}"
         log.error("SA refused", child=seat.sa.label, spi=hex(seat.sa.spi), worker=seat.owner, error=str(refusal))
@@ -74,24 +87,24 @@ class Snapshots:
     async def _use(self, peer: Peer, taken: Mapping[Seat, int]) -> None:
         """Blocks, and outbound SAs into use; then what the path became since they were installed."""
         for seat in taken:
-            peer.tell(self._grants.granted(seat.slot))
-        out = {seat: mtu for seat, mtu in taken.items() if seat.sa.outbound}
+            if seat.durable:
+                peer.tell(self._grants.granted(seat.slot))
+        out = {seat: mtu for seat, mtu in taken.items() if self._seats.in_use(seat)}
         for call in [peer.post(words.SaUse(seat.sa.child, seat.slot)) for seat in out]:
             await peer.answer(call, ACK_SECONDS)
         for seat, mtu in out.items():
-            self._mtus[seat.slot] = mtu
-            self._resize(seat, self._paths.path_mtu(seat.sa.remote), peer.tell)
+            self.used(seat, mtu, peer.tell)
 
     async def _ask_engines(self, peer: Peer, seats: Sequence[Seat]) -> None:
         reply = await peer.call(words.SaQuery(), ACK_SECONDS)
         assert isinstance(reply.message, words.SaEngines)
         rows = dict(reply.message.rows)
         for seat in seats:
-            self._engines[seat.slot] = rows.get(seat.slot, "")
+            self._engines[seat.owner, seat.sa.suite.name] = rows.get(seat.slot, "")
 
     def resized(self, remote: str, mtu: int, tell: Callable[[int, words.Message], None]) -> None:
         """The path to a peer has another MTU."""
-        for seat in self._seats.values():
+        for seat in self._seats:
             if seat.sa.outbound and seat.sa.remote == remote and seat.slot in self._mtus:
                 self._resize(seat, mtu, lambda message, owner=seat.owner: tell(owner, message))  # type: ignore[misc]
 
@@ -102,12 +115,15 @@ class Snapshots:
 
     def exhausted(self, slot: int) -> None:
         """The SA stopped for good."""
-        sa = self._seats[slot].sa
+        seat = self._seats.get(slot)
+        if seat is None or not seat.durable:
+            return  # a negotiated one is replaced
+        sa = seat.sa
         self._errors[slot] = "its sequence numbers are used up; make new keys on both gateways"
         log.error("sequence numbers used up", child=sa.label, spi=hex(sa.spi), fix="make new keys on both gateways")
 
     def views(self) -> tuple[SaView, ...]:
-        rows = sorted(self._seats.values(), key=lambda seat: (seat.sa.child, seat.sa.outbound))
+        rows = sorted(self._seats, key=lambda seat: (seat.sa.child, seat.sa.outbound))
         return tuple(self._view(seat) for seat in rows)
 
     def _view(self, seat: Seat) -> SaView:
@@ -121,7 +137,7 @@ class Snapshots:
             worker=seat.owner,
             slot=seat.slot,
             suite=sa.suite.name,
-            engine=self._engines.get(seat.slot, ""),
+            engine=self._engines.get((seat.owner, sa.suite.name), ""),
             esn=sa.esn,
             replay_window=sa.replay_window,
             local=sa.local,
@@ -129,3 +145,9 @@ class Snapshots:
             encap=sa.encap,
             error=self._errors.get(seat.slot, ""),
         )
+
+
+def wipe(message: words.SaInstall) -> None:
+    """Its copies of the keys."""
+    native.wipe(message.key)
+    native.wipe(message.auth_key)

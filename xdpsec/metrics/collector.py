@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily
 from prometheus_client.registry import Collector as PrometheusCollector
 
+from xdpsec.metrics import ike
 from xdpsec.metrics.values import SERVING, STAGES, ChildView, Counters, SaView, Slot, Source, View
 from xdpsec.workers.native import door_verdict_names, lib, verdict_names
 
@@ -46,6 +47,7 @@ class Collector(PrometheusCollector):
         slots = [(sa, self._source.slot(sa.slot)) for sa in view.sas]
         yield from _children(view, slots, now)
         yield from _sequence(view, slots)
+        yield from ike.families(view)
 
 
 def _counter(name: str, text: str, labels: Sequence[str]) -> Family:
@@ -192,8 +194,14 @@ def _by_child(view: View, slots: Numbers) -> Iterator[tuple[tuple[str, str, str]
 
 
 def _sums(view: View, slots: Numbers) -> dict[tuple[str, str, str], tuple[int, int, list[int]]]:
-    """Packets, bytes and drops of each child and direction over all its SAs: each series stands once."""
+    """Packets, bytes and drops of each child and direction over all its SAs, those that are gone too: each series
+    stands once and never falls back."""
     sums: dict[tuple[str, str, str], tuple[int, int, list[int]]] = {}
+    for child in view.children:
+        for outbound, direction in ((False, "in"), (True, "out")):
+            gone = view.carried.get((child.index, outbound))
+            if gone is not None:
+                sums[child.peer, child.name, direction] = gone.packets, gone.bytes, list(gone.drops)
     for labels, _, slot in _by_child(view, slots):
         packets, octets, drops = sums.get(labels, (0, 0, [0] * len(slot.drops)))
         merged = [old + new for old, new in zip(drops, slot.drops, strict=True)]
@@ -203,7 +211,8 @@ def _sums(view: View, slots: Numbers) -> dict[tuple[str, str, str], tuple[int, i
 
 def _children(view: View, slots: Numbers, now: float) -> Iterator[Family]:
     up = _gauge("child_up", "1 while both SAs of a configured child carry packets", _CHILD)
-    yield _rows(up, (((c.peer, c.name), view.up(c)) for c in view.children))
+    ups = view.ups()
+    yield _rows(up, (((c.peer, c.name), c.index in ups) for c in view.children))
     packets = _counter("child_packets", "Packets that the child's SAs carried", _DIRECTED)
     octets = _counter("child_bytes", "Bytes of inner packets that the child's SAs carried", _DIRECTED)
     # a reason shows from its first drop on: thousands of children times all reasons would be too many series

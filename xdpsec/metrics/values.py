@@ -7,8 +7,8 @@ Times are CLOCK_MONOTONIC. No key stands here. Layout of what is counted: bpf/sh
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
 
 #: States of a worker: it waits for its snapshot, it takes frames, it is gone and will be replaced.
 STARTING, SERVING, DOWN = "starting", "serving", "down"
@@ -92,6 +92,50 @@ class SaView:
         return "out" if self.outbound else "in"
 
 
+class Carried(NamedTuple):
+    """What SAs of a child that are gone have carried: packets, bytes of inner packets, drops by verdict number."""
+
+    packets: int
+    bytes: int
+    drops: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerView:
+    """A peer that negotiates. `remote` as configured, "" = any; the rest is of its newest IKE SA, empty while there is
+    none: where it is, who both are, algorithms, since when (CLOCK_MONOTONIC)."""
+
+    name: str
+    remote: str
+    children: int
+    up: bool
+    address: str = ""
+    local_id: str = ""
+    remote_id: str = ""
+    suite: str = ""
+    hybrid: bool = False
+    ppk: bool = False
+    initiator: bool = False
+    since: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class IkeView:
+    """IKE as a whole. `handshakes` by outcome; `durations` of those that succeeded, by upper bound in seconds, the last
+    above all `bounds`; `counted` by (name, label); `gate` and `datagrams` by what became of messages for nobody."""
+
+    peers: tuple[PeerView, ...]
+    handshakes: Mapping[str, int]
+    bounds: tuple[float, ...]
+    durations: tuple[int, ...]
+    seconds: float
+    rekeys: Mapping[str, int]
+    half_open: int
+    counted: Mapping[tuple[str, str], int]
+    gate: Mapping[str, int]
+    datagrams: Mapping[str, int]
+
+
 @dataclass(frozen=True, slots=True)
 class MetricsView:
     """Where Prometheus asks; port 0 = nowhere. `error`: empty, or one sentence that says why nobody listens."""
@@ -113,6 +157,8 @@ class View:
     children: tuple[ChildView, ...]
     sas: tuple[SaView, ...]
     metrics: MetricsView
+    ike: IkeView | None = None
+    carried: Mapping[tuple[int, bool], Carried] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
@@ -123,12 +169,11 @@ class View:
             return "serving"
         return "degraded" if any(worker.restarts for worker in self.workers) else "starting"
 
-    def up(self, child: ChildView) -> bool:
-        """Whether both SAs of `child` carry packets."""
+    def ups(self) -> frozenset[int]:
+        """Children of which an SA of either direction carries packets."""
         serving = {worker.index for worker in self.workers if worker.state == SERVING}
-        sas = [sa for sa in self.sas if sa.child == child.index]
-        directions = {sa.outbound for sa in sas if not sa.error and sa.worker in serving}
-        return directions == {False, True}
+        ways = {(sa.child, sa.outbound) for sa in self.sas if not sa.error and sa.worker in serving}
+        return frozenset(child for child, outbound in ways if outbound and (child, False) in ways)
 
 
 # --- what shared memory counts -------------------------------------------------------------------------------

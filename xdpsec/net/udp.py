@@ -45,17 +45,36 @@ class Way(NamedTuple):
     remote_port: int
 
 
+class Ends(Protocol):
+    """Way, or what looks like it."""
+
+    @property
+    def local(self) -> str: ...
+
+    @property
+    def local_port(self) -> int: ...
+
+    @property
+    def remote(self) -> str: ...
+
+    @property
+    def remote_port(self) -> int: ...
+
+
 Receive = Callable[[bytes, Way], None]
 
 
 class Datagrams(Protocol):
-    """An edge of the daemon: what IKE is sent and received through."""
+    """An edge of the daemon: what IKE is sent and received through. `counts`: what was not given to anybody, by
+    reason."""
+
+    counts: Counter[str]
 
     def start(self, receive: Receive, done: Callable[[], None]) -> None:
         """From now on `receive` gets each datagram and `done` is called after each burst of them."""
         ...
 
-    def send(self, data: bytes, way: Way) -> None:
+    def send(self, data: bytes, way: Ends) -> None:
         """Never blocks and never fails: what the kernel refuses is lost, as on the wire."""
         ...
 
@@ -93,8 +112,7 @@ def open_socket(family: int, port: int) -> socket.socket:
 
 
 class Udp:
-    """Datagrams over the sockets behind `descriptors`, which are ours from here on. `counts`: what was not given to
-    anybody, by reason."""
+    """Datagrams over the sockets behind `descriptors`, which are ours from here on."""
 
     def __init__(self, descriptors: Iterable[int]) -> None:
         self._sockets: dict[tuple[int, int], socket.socket] = {}
@@ -153,7 +171,7 @@ class Udp:
                 return socket.inet_ntop(socket.AF_INET6, _PKTINFO6.unpack_from(body)[0])
         return ""
 
-    def send(self, data: bytes, way: Way) -> None:
+    def send(self, data: bytes, way: Ends) -> None:
         family = socket.AF_INET6 if ":" in way.remote else socket.AF_INET
         opened = self._sockets.get((family, way.local_port))
         if opened is None:
@@ -182,6 +200,7 @@ class Memory:
     """Datagrams for tests: what was sent lies in `sent`, and `deliver` is the network."""
 
     def __init__(self) -> None:
+        self.counts: Counter[str] = Counter()
         self.sent: deque[tuple[bytes, Way]] = deque()
         self._receive: Receive | None = None
         self._done: Callable[[], None] | None = None
@@ -189,8 +208,8 @@ class Memory:
     def start(self, receive: Receive, done: Callable[[], None]) -> None:
         self._receive, self._done = receive, done
 
-    def send(self, data: bytes, way: Way) -> None:
-        self.sent.append((data, way))
+    def send(self, data: bytes, way: Ends) -> None:
+        self.sent.append((data, Way(way.local, way.local_port, way.remote, way.remote_port)))
 
     def deliver(self, *datagrams: tuple[bytes, Way]) -> None:
         """One burst."""

@@ -1,66 +1,13 @@
-"""Manual SAs: configuration and keys -> two SA values per child, from which the workers' messages are made.
-
-Everything after this treats them as negotiated ones. Knows no slot and no sequence number.
-"""
+"""Manual SAs: configuration and keys -> two SA values per child. Knows no slot and no sequence number."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
 
-from xdpsec.channel.messages import SaInstall, Selector
-from xdpsec.config.keys import KeyPair, SaKey, check_distinct
-from xdpsec.config.suites import Suite
+from xdpsec.config.keys import KeyPair, check_distinct
 from xdpsec.config.values import Child, Config, Manual
+from xdpsec.policy.sa import Sa
 from xdpsec.policy.spd import selectors
-
-
-@dataclass(frozen=True, slots=True)
-class Sa:
-    """One SA, one direction (RFC 4301 sec. 4.4.2). `local` and `remote` are outer addresses, `label` is peer/child;
-    `encap` (local, remote) UDP ports, 0 = none."""
-
-    child: int
-    label: str
-    outbound: bool
-    spi: int
-    suite: Suite
-    key: SaKey = field(repr=False)
-    key_file: str
-    esn: bool
-    replay_window: int
-    local: str
-    remote: str
-    encap: tuple[int, int]
-    selectors: tuple[Selector, ...]
-    engine: str
-
-    @property
-    def sa_id(self) -> bytes:
-        return self.key.sa_id
-
-    def install(self, slot: int, path_mtu: int) -> SaInstall:
-        """The message for the owning worker. The keys in it are copies: whoever wipes them harms no other user."""
-        return SaInstall(
-            spi=self.spi,
-            outbound=self.outbound,
-            child=self.child,
-            slot=slot,
-            cipher=self.suite.cipher,
-            auth=self.suite.auth,
-            key=bytes(bytearray(self.key.encryption)),
-            auth_key=bytes(bytearray(self.key.integrity)),
-            icv_len=self.suite.icv_len,
-            esn=self.esn,
-            replay_window=self.replay_window,
-            local=self.local,
-            remote=self.remote,
-            encap_local=self.encap[0],
-            encap_remote=self.encap[1],
-            path_mtu=path_mtu,
-            selectors=self.selectors,
-            engine=self.engine,
-        )
 
 
 def manual_sas(config: Config, keys: Mapping[str, KeyPair], local_of: Callable[[str], str]) -> tuple[Sa, ...]:

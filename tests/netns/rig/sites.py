@@ -72,7 +72,7 @@ def pair(workers: int = 2) -> Iterator[Pair]:
         where = topology.build(lab)
         made = children.make(where.a, where.b)
         for site, peer in where.directions:
-            _leaky(lab, where, site)
+            leaky(lab, where, site)
             children.write(lab.directory / site.letter, site, peer, made)
         a, b = (Gateway(lab, site.gateway, lab.directory / site.letter / "xdpsec.toml") for site in (where.a, where.b))
         made_pair = Pair(lab, where, made, a, b)
@@ -80,7 +80,7 @@ def pair(workers: int = 2) -> Iterator[Pair]:
         yield made_pair
 
 
-def _leaky(lab: Lab, where: Topology, site: Site) -> None:
+def leaky(lab: Lab, where: Topology, site: Site) -> None:
     """The wan routes to the site's hosts, and nobody checks where packets come from."""
     lab.ip(where.wan, "route", "add", f"10.{80 + site.number}.0.0/16", "via", site.outer)
     for namespace in (site.gateway, site.host, where.wan):

@@ -14,9 +14,10 @@ from xdpsec.channel.messages import SeqGrant
 from xdpsec.config.keys import SaKey
 from xdpsec.config.suites import SUITES
 from xdpsec.daemon import grants
-from xdpsec.daemon.grants import Grants, Seat
+from xdpsec.daemon.grants import Grants
 from xdpsec.daemon.ledger import Place
-from xdpsec.policy.manual import Sa
+from xdpsec.daemon.seats import Seat
+from xdpsec.policy.sa import Sa
 from xdpsec.policy.sequence import Grant, Numbers
 
 

@@ -6,7 +6,6 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Iterator
 
 import pytest
 from shell import sh
@@ -53,10 +52,10 @@ class Desk:
 
 
 @pytest.fixture
-def desk(addresses: None) -> Iterator[Desk]:
+def desk(addresses: None) -> Desk:
     opened = [open_socket(family, port) for family in FAMILIES.values() for port in (500, 4500)]
     udp = Udp([one.detach() for one in opened])
-    yield Desk(udp)
+    return Desk(udp)
 
 
 def peer(version: int, port: int = 0) -> socket.socket:

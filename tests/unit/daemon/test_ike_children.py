@@ -1,0 +1,240 @@
+"""Children between machines and workers: nothing is answered before both SAs are there, nothing lost on the way."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from crew import run
+from ike_rig import desk
+
+from xdpsec.channel import messages as words
+from xdpsec.daemon.ike import children as module
+from xdpsec.daemon.ike import sas
+from xdpsec.ike import selectors
+from xdpsec.numbers import Protocol
+
+SA_WORDS = (words.SaInstall, words.SaUse, words.SaRemove)
+
+
+def test_both_sas_are_at_the_childs_worker_before_the_answer(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            child = await d.install(index=1)
+            assert d.answers == [(7, 1, "")]
+            inbound, outbound = d.heard(1, *SA_WORDS)
+            assert isinstance(inbound, words.SaInstall)
+            assert isinstance(outbound, words.SaInstall)
+            assert (inbound.spi, inbound.outbound, outbound.spi, outbound.outbound) == (
+                *(child.spi_in, False, child.spi_out),
+                True,
+            )
+            assert (inbound.key, outbound.key) == (child.keys_in.key, child.keys_out.key)
+            assert (outbound.cipher, outbound.icv_len, outbound.esn) == ("aes-gcm", 16, True)
+            assert outbound.selectors == (words.Selector("10.1.0.0/16", "10.3.0.0/16"),)
+            assert (outbound.local, outbound.remote, outbound.encap_local) == ("198.51.100.1", "203.0.113.7", 0)
+            assert d.heard(0, *SA_WORDS) == []
+            assert d.slots.numbers(inbound.slot).granted == (1 << 64) - 1
+            assert d.slots.numbers(outbound.slot).next_seq == 1
+
+    run(test)
+
+
+def test_behind_a_nat_esp_goes_in_udp(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            from xdpsec.ike.events import Path as Ends
+
+            await d.install(encap=True, path=Ends("198.51.100.1", 4500, "203.0.113.7", 1024))
+            word = d.heard(0, words.SaInstall)[1]
+            assert isinstance(word, words.SaInstall)
+            assert (word.encap_local, word.encap_remote) == (4500, 1024)
+
+    run(test)
+
+
+def test_a_worker_that_refuses_is_told_to_the_machine(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            spi = d.children.new_spi(0, None)
+            d.boss.workers[0].refuses = frozenset({spi})
+            await d.install(spi_in=spi)
+            assert d.answers == [(7, 1, "no room")]
+
+    run(test)
+
+
+def test_no_slot_is_left(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            for ticket in range(1, 9):
+                await d.install(ticket)
+            await d.install(9)
+            assert [answer[2] for answer in d.answers[:-1]] == [""] * 8
+            assert "no slot" in str(d.answers[-1][2])
+
+    run(test)
+
+
+def test_rekey_install_switch_retire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The peer's first packet on the new SA moves ours; the old pair goes after its grace, and its slots are free."""
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            old = await d.install(1)
+            d.use(old)
+            free = len(d.slots.free())
+            new = await d.install(2, replaces=old.spi_in)
+            slots = [word.slot for word in d.heard(0, words.SaInstall) if isinstance(word, words.SaInstall)]
+            await d.until(lambda: d.heard(0, words.SaUse))
+            assert d.heard(0, words.SaUse) == [words.SaUse(0, slots[1])]
+            d.children.first_use(slots[2])
+            d.children.first_use(slots[2])  # twice changes nothing
+            d.retire(old, "rekeyed")
+            await d.until(lambda: len(d.heard(0, words.SaRemove)) == 2)
+            assert d.heard(0, words.SaUse) == [words.SaUse(0, slots[1]), words.SaUse(0, slots[3])]
+            assert d.heard(0, *SA_WORDS)[-1:] != [words.SaUse(0, slots[3])]
+            await d.until(lambda: len(d.slots.free()) == free)
+            assert set(d.children.pairs) == {new.spi_in}
+            assert d.children.is_up(0)
+
+    run(test)
+
+
+def test_an_outbound_sas_number_proves_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            await d.install()
+            outbound = d.heard(0, words.SaInstall)[1]
+            assert isinstance(outbound, words.SaInstall)
+            d.children.first_use(outbound.slot)
+            assert not d.children.is_up(0)
+
+    run(test)
+
+
+@pytest.mark.parametrize("reason", ["deleted", "closed", "failed", "down"])
+def test_other_ends_are_at_once(tmp_path: Path, reason: str) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            child = await d.install()
+            d.use(child)
+            keys = child.keys_in.key, child.keys_out.key
+            d.retire(child, reason)
+            assert not d.children.pairs
+            assert keys == (bytes(20), bytes(20))  # wiped
+            await d.until(lambda: len(d.slots.free()) == d.slots.count)
+            assert d.changes == [(0, True), (0, False)]
+            assert not d.children.is_up(0)
+
+    run(test)
+
+
+def test_what_was_carried_is_kept(tmp_path: Path) -> None:
+    """Counters of a child never fall back when its SAs go."""
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            for ticket, packets in ((1, 10), (2, 5)):
+                child = await d.install(ticket)
+                slot = d.children.pairs[child.spi_in].slot_out
+                d.slots._slot(slot).packets = packets
+                d.slots._slot(slot).bytes = packets * 100
+                d.retire(child, "deleted")
+                await d.until(lambda: len(d.slots.free()) == d.slots.count)
+            assert d.sas.sums[0, True][:2] == (15, 1500)
+
+    run(test)
+
+
+def test_a_replaced_worker_finds_its_sas_in_its_snapshot(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            old = await d.install(1)
+            d.use(old)
+            new = await d.install(2, replaces=old.spi_in)
+            before = [word for word in d.heard(0, words.SaInstall) if isinstance(word, words.SaInstall)]
+            d.boss.kill(0)
+            await d.boss.serve(1)
+            after = [word for word in d.heard(0, words.SaInstall) if isinstance(word, words.SaInstall)]
+            assert [(w.spi, w.slot, w.key) for w in after] == [(w.spi, w.slot, w.key) for w in before]
+            assert [w.spi for w in after] == [old.spi_in, old.spi_out, new.spi_in, new.spi_out]
+            assert d.heard(0, words.SaUse) == [words.SaUse(0, after[1].slot)]
+            assert d.heard(0, words.SeqGrant) == []  # granted to the end already
+
+    run(test)
+
+
+def test_while_a_worker_is_down_nothing_is_answered_with_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sas, "REST_SECONDS", 0.01)
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            d.fleet.members[0].told = False
+            child = await d.install()
+            assert d.answers == [(7, 1, "worker 0 is not up")]
+            d.retire(child, "failed")
+            await d.until(lambda: len(d.slots.free()) == d.slots.count)
+
+    run(test)
+
+
+@pytest.mark.parametrize(
+    ("changed", "why"),
+    [
+        ({"protocol": Protocol.AH}, "AH"),
+        ({"mode": "transport"}, "transport mode"),
+        ({"local": (selectors.selector("fd00::/64"),), "remote": (selectors.selector("fd01::/64"),)}, "IPv6"),
+    ],
+)
+def test_what_no_worker_carries_is_negotiated_all_the_same(
+    tmp_path: Path, changed: dict[str, object], why: str
+) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            child = await d.install(**changed)  # type: ignore[arg-type]
+            d.use(child)
+            assert d.answers == [(7, 1, "")]
+            assert why in d.children.pairs[child.spi_in].parked
+            assert d.heard(0, *SA_WORDS) == []
+            d.retire(child, "deleted")
+            assert not d.children.pairs
+
+    run(test)
+
+
+def test_limits_ask_for_a_rekey_and_then_for_the_end(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            child = await d.install()
+            slot = d.children.pairs[child.spi_in].slot_out
+            d.children.worn(slot)
+            d.children.spent(slot)
+            d.children.worn(slot + 5)  # nobody's
+            assert d.asked == [("rekey", 7, child.spi_in), ("close", 7, child.spi_in)]
+
+    run(test)
+
+
+def test_spis_are_placed_at_the_worker_that_is_wanted(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            spis = [d.children.new_spi(child, None) for child in (0, 1) for _ in range(200)]
+            assert [d.spis.owner(spi) for spi in spis] == [0] * 200 + [1] * 200
+            assert len(set(spis)) == 400
+            assert min(spis) > 255
+            assert d.spis.owner(d.children.new_spi(0, 1)) == 1  # RFC 9611: the worker that is asked for
+
+    run(test)
+
+
+def test_silence_is_measured_over_inbound_sas(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            child = await d.install()
+            assert d.children.silent_for((child.spi_in,), 100.0) is None
+            d.slots._slot(d.children.pairs[child.spi_in].slot_in).last_seen_ns = 90 * 10**9
+            assert d.children.silent_for((child.spi_in, 5), 100.0) == 10.0
+
+    run(test)

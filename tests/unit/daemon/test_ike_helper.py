@@ -1,0 +1,166 @@
+"""The helper process: results, errors and its death come back to whoever asked."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from crew import run
+
+from xdpsec.daemon.ike.helper import Helper
+from xdpsec.errors import PeerError
+
+
+@dataclass(frozen=True)
+class Where:
+    slow = True
+
+    def run(self) -> int:
+        return os.getpid()
+
+
+@dataclass(frozen=True)
+class Bad:
+    slow = True
+
+    def run(self) -> int:
+        raise PeerError("no point of the curve", 17)
+
+
+@dataclass(frozen=True)
+class Long:
+    size: int
+    slow = True
+
+    def run(self) -> bytes:
+        return bytes(self.size)
+
+
+@dataclass(frozen=True)
+class Once:
+    """Ends its process the first time."""
+
+    mark: str
+    slow = True
+
+    def run(self) -> str:
+        if not os.path.exists(self.mark):
+            Path(self.mark).touch()
+            os.kill(os.getpid(), signal.SIGKILL)
+        return "done"
+
+
+@dataclass(frozen=True)
+class Sleep:
+    seconds: float
+    slow = True
+
+    def run(self) -> None:
+        time.sleep(self.seconds)
+
+
+async def results(helper: Helper, *jobs: object) -> list[object]:
+    found: list[object] = []
+    done = asyncio.Event()
+
+    def hear(result: object) -> None:
+        found.append(result)
+        if len(found) == len(jobs):
+            done.set()
+
+    for job in jobs:
+        helper.run(job, hear)  # type: ignore[arg-type]
+    await done.wait()
+    return found
+
+
+def test_jobs_run_elsewhere_and_in_order() -> None:
+    async def test() -> None:
+        helper = Helper()
+        first, error, second, long = await results(helper, Where(), Bad(), Where(), Long(3 << 20))
+        assert first == second == helper.pid != os.getpid()
+        assert isinstance(error, PeerError)
+        assert (str(error), error.notify) == ("no point of the curve", 17)
+        assert long == bytes(3 << 20)
+        helper.close()
+
+    run(test)
+
+
+def test_the_loop_goes_on_while_a_job_runs() -> None:
+    async def test() -> None:
+        helper = Helper()
+        turns = 0
+
+        async def count() -> None:
+            nonlocal turns
+            while True:
+                await asyncio.sleep(0.001)
+                turns += 1
+
+        counting = asyncio.create_task(count())
+        await results(helper, Sleep(0.3))
+        counting.cancel()
+        assert turns > 50
+        helper.close()
+
+    run(test)
+
+
+def test_its_death_is_survived(tmp_path: Path) -> None:
+    async def test() -> None:
+        helper = Helper()
+        first = helper.pid
+        done, where = await results(helper, Once(str(tmp_path / "mark")), Where())
+        assert done == "done"
+        assert where == helper.pid != first
+        helper.close()
+
+    run(test)
+
+
+@dataclass(frozen=True)
+class Deadly:
+    slow = True
+
+    def run(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_job_that_it_dies_of_is_given_up() -> None:
+    async def test() -> None:
+        helper = Helper()
+        deadly, where = await results(helper, Deadly(), Where())
+        assert isinstance(deadly, PeerError)
+        assert where == helper.pid
+        helper.close()
+
+    run(test)
+
+
+def test_it_keeps_no_descriptor_of_ours(tmp_path: Path) -> None:
+    async def test() -> None:
+        with (tmp_path / "open").open("w"):
+            helper = Helper()
+            (names,) = await results(helper, Descriptors())
+            assert isinstance(names, list)
+            assert not [name for name in names if str(tmp_path) in name]
+            helper.close()
+
+    run(test)
+
+
+@dataclass(frozen=True)
+class Descriptors:
+    slow = True
+
+    def run(self) -> list[str]:
+        return [os.readlink(f"/proc/self/fd/{one}") for one in os.listdir("/proc/self/fd") if _there(one)]
+
+
+def _there(descriptor: str) -> bool:
+    return os.path.lexists(f"/proc/self/fd/{descriptor}")

@@ -1,0 +1,182 @@
+"""Who is called, and when again: at start, with traffic, after failures, never when nobody wants it."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Sequence
+
+import pytest
+from crew import run
+from ike_rig import config
+
+from xdpsec.config.values import Child
+from xdpsec.daemon.ike import reach as module
+from xdpsec.daemon.ike.reach import Reach
+
+
+class Desk:
+    """Machines are numbers; `called` and `opened` say what was wanted."""
+
+    def __init__(self, more: str = "") -> None:
+        self.called: list[str] = []
+        self.with_children: list[list[str]] = []
+        self.opened: list[tuple[int, str]] = []
+        self.up: set[int] = set()
+        self.reach = Reach(config(more), self._connect, self._open, self.up.__contains__)
+
+    def _connect(self, peer: str, children: Sequence[str]) -> int:
+        self.called.append(peer)
+        self.with_children.append(list(children))
+        return len(self.called)
+
+    def _open(self, ike: int, child: Child) -> None:
+        self.opened.append((ike, child.name))
+
+    async def until(self, calls: int) -> None:
+        async with asyncio.timeout(5):
+            while len(self.called) < calls:
+                await asyncio.sleep(0.001)
+
+
+@pytest.fixture(autouse=True)
+def _soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "BACKOFF_FIRST", 0.01)
+
+
+def test_at_start_once_for_all_children() -> None:
+    async def test() -> None:
+        d = Desk('start = "on-start"\n')
+        d.reach.start()
+        assert (d.called, d.with_children) == (["branch"], [["lan"]])
+        d.reach.came("branch", 1)
+        await asyncio.sleep(0.05)
+        assert d.opened == []  # the call did
+
+    run(test)
+
+
+def test_with_the_first_packet_only() -> None:
+    async def test() -> None:
+        d = Desk('start = "on-traffic"\n')
+        d.reach.start()
+        assert d.called == []
+        d.reach.acquire(0)
+        d.reach.acquire(0)
+        d.reach.acquire(1)
+        assert (d.called, d.with_children) == (["branch"], [["lan"]])
+        d.reach.came("branch", 1)
+        await asyncio.sleep(0.05)
+        assert d.opened == [(1, "lab")]
+
+    run(test)
+
+
+def test_never_where_the_peer_is_to_begin() -> None:
+    async def test() -> None:
+        d = Desk('start = "wait"\n')
+        d.reach.start()
+        d.reach.acquire(0)
+        assert d.called == []
+
+    run(test)
+
+
+def test_a_packet_opens_a_child_of_a_peer_that_is_up() -> None:
+    async def test() -> None:
+        d = Desk('start = "wait"\n')
+        d.reach.came("branch", 7)
+        d.reach.acquire(1)
+        d.reach.acquire(1)
+        assert (d.called, d.opened) == ([], [(7, "lab")])
+
+    run(test)
+
+
+def test_again_after_a_failure_and_later_each_time() -> None:
+    async def test() -> None:
+        d = Desk()
+        d.reach.start()
+        loop = asyncio.get_running_loop()
+        at = [loop.time()]
+        for number in range(1, 5):
+            d.reach.went("branch", number)
+            await d.until(number + 1)
+            at.append(loop.time())
+        pauses = [later - before for before, later in itertools.pairwise(at)]
+        assert pauses[0] >= 0.007
+        assert pauses[3] > 3 * pauses[0]
+
+    run(test)
+
+
+def test_an_end_after_success_begins_the_pauses_anew() -> None:
+    async def test() -> None:
+        d = Desk()
+        d.reach.start()
+        for number in range(1, 7):
+            d.reach.came("branch", number)
+            d.reach.went("branch", number)
+            await d.until(number + 1)
+
+    run(test)
+
+
+def test_another_ike_sa_is_enough() -> None:
+    async def test() -> None:
+        d = Desk()
+        d.reach.start()
+        d.reach.came("branch", 9)  # the peer called us meanwhile
+        d.reach.went("branch", 1)
+        assert d.reach.established("branch") == 9
+        await asyncio.sleep(0.05)
+        assert d.called == ["branch"]
+
+    run(test)
+
+
+def test_down_means_down_and_up_means_up() -> None:
+    async def test() -> None:
+        d = Desk()
+        d.reach.start()
+        assert d.reach.drop_peer("branch") == (1,)
+        d.reach.went("branch", 1)
+        await asyncio.sleep(0.05)
+        assert d.called == ["branch"]
+        d.reach.want(0)
+        assert d.called == ["branch", "branch"]
+
+    run(test)
+
+
+def test_a_child_that_went_is_asked_for_again() -> None:
+    async def test() -> None:
+        d = Desk()
+        d.reach.start()
+        d.reach.came("branch", 1)
+        d.up.add(0)
+        d.reach.changed(0)
+        d.up.discard(0)
+        d.reach.changed(0)
+        async with asyncio.timeout(5):
+            while not d.opened:
+                await asyncio.sleep(0.001)
+        assert d.opened == [(1, "lan")]
+        d.reach.failed(0)
+        async with asyncio.timeout(5):
+            while len(d.opened) < 2:
+                await asyncio.sleep(0.001)
+
+    run(test)
+
+
+def test_nothing_after_the_end() -> None:
+    async def test() -> None:
+        d = Desk()
+        d.reach.start()
+        d.reach.went("branch", 1)
+        d.reach.close()
+        await asyncio.sleep(0.05)
+        assert d.called == ["branch"]
+
+    run(test)

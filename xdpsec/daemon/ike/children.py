@@ -1,0 +1,218 @@
+"""Children from their negotiation to their end: install, acknowledge, use, retire; when they are replaced and why.
+
+The order that loses no packet: both SAs are installed before the machine answers; what we send moves to the new SA
+when the machine says so or the peer's first packet on it proves that it is there; the old one is removed after that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import structlog
+
+from xdpsec.config.values import Child, Config
+from xdpsec.config.values_ike import HARD_OVER_SOFT, Negotiated
+from xdpsec.daemon.ike import esp
+from xdpsec.daemon.ike.sas import Sas
+from xdpsec.daemon.ike.spis import Spis
+from xdpsec.ike.events import InstallInbound, NegotiatedChild, Path, RetireChild, UseOutbound
+
+#: How long a replaced inbound SA still takes what was on its way.
+GRACE_SECONDS = 2.0
+#: The share of a lifetime by which both ends come to rekey at different times.
+JITTER = 0.1
+NS = 1e9
+
+log = structlog.get_logger()
+
+
+@dataclass(slots=True)
+class Pair:
+    """A child's two SAs. `slot_in`, `slot_out` -1 = no worker has them (`parked` says why). `resource`: as in RFC
+    9611."""
+
+    ike: int
+    peer: str
+    child: Child
+    resource: int | None
+    owner: int
+    spi_in: int
+    spi_out: int
+    replaces: int
+    suite: str
+    ke: tuple[int, ...]
+    parked: str = ""
+    slot_in: int = -1
+    slot_out: int = -1
+    up: bool = False
+
+
+class Children:
+    """`answer(ike, ticket, error)` and `wish(ike, what)` reach the machines; `changed(pair)` hears of pairs that came
+    up or went."""
+
+    def __init__(
+        self,
+        config: Config,
+        owners: Mapping[int, int],
+        sas: Sas,
+        spis: Spis,
+        answer: Callable[[int, int, object], None],
+        rekey: Callable[[int, int], object],
+        close: Callable[[int, int], object],
+        changed: Callable[[Pair], None],
+    ) -> None:
+        self._config, self._owners, self._sas, self._spis = config, owners, sas, spis
+        self._answer, self._rekey, self._close, self._changed = answer, rekey, close, changed
+        self._children = {child.index: child for child in config.children}
+        self._loop = asyncio.get_running_loop()
+        self.pairs: dict[int, Pair] = {}  # by inbound SPI
+        self._up: Counter[int] = Counter()  # pairs that are up, by child
+        self.rekeys = 0
+        self._by_slot: dict[int, Pair] = {}
+
+    # --- SPIs, for the machines --------------------------------------------------------------------------------
+
+    def new_spi(self, child: int, resource: int | None) -> int:
+        """Placed at the worker `resource`, else at the child's."""
+        workers = self._config.gateway.workers
+        return self._spis.new(self._owners[child] if resource is None or resource >= workers else resource)
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def install(self, event: InstallInbound) -> None:
+        negotiated = event.child
+        child = self._children[negotiated.index]
+        pair = Pair(
+            ike=event.ike,
+            peer=negotiated.peer,
+            child=child,
+            resource=negotiated.resource,
+            owner=self._spis.owner(negotiated.spi_in),
+            spi_in=negotiated.spi_in,
+            spi_out=negotiated.spi_out,
+            replaces=negotiated.replaces,
+            suite=esp.suite_name(negotiated),
+            ke=negotiated.ke,
+            parked=esp.not_carried(negotiated),
+        )
+        self.pairs[pair.spi_in] = pair
+        if pair.parked:
+            log.warning("child is negotiated, but its packets are not carried", child=child.label, why=pair.parked)
+            self._installed(pair, event.ticket, "")
+        elif len(esp.rows(negotiated)) > esp.MAX_SELECTORS:
+            self._answer(event.ike, event.ticket, f"more than {esp.MAX_SELECTORS} pairs of prefixes")
+        else:
+            self._place(pair, negotiated, event.ticket)
+
+    def _place(self, pair: Pair, negotiated: NegotiatedChild, ticket: int) -> None:
+        waiting = 2
+        errors: list[str] = []
+
+        def done(error: str) -> None:
+            nonlocal waiting
+            waiting -= 1
+            if error:
+                errors.append(error)
+            if not waiting:
+                self._installed(pair, ticket, errors[0] if errors else "")
+
+        soft, hard = limits(pair.child.negotiated)
+        inbound, outbound = esp.pair(negotiated, self._config.gateway, pair.child.label, pair.child.index, soft, hard)
+        pair.slot_in = self._sas.install(inbound, pair.owner, done)
+        pair.slot_out = self._sas.install(outbound, pair.owner, done)
+        self._by_slot |= {slot: pair for slot in (pair.slot_in, pair.slot_out) if slot >= 0}
+
+    def _installed(self, pair: Pair, ticket: int, error: str) -> None:
+        if error:
+            log.error("child not installed", child=pair.child.label, spi=hex(pair.spi_in), error=error)
+        self._answer(pair.ike, ticket, error)
+
+    def use(self, event: UseOutbound) -> None:
+        pair = self.pairs.get(event.spi_in)
+        if pair is not None:
+            self._use(pair)
+
+    def first_use(self, slot: int) -> None:
+        """A packet opened on a new inbound SA: the peer has the pair, and what we send may go there too."""
+        pair = self._by_slot.get(slot)
+        if pair is not None and slot == pair.slot_in:
+            self._use(pair)
+
+    def _use(self, pair: Pair) -> None:
+        if pair.slot_out >= 0:
+            self._sas.use(pair.slot_out)
+        if not pair.up:
+            pair.up = True
+            self.rekeys += bool(pair.replaces)
+            self._up[pair.child.index] += 1
+            self._changed(pair)
+
+    def retire(self, event: RetireChild) -> None:
+        pair = self.pairs.get(event.spi_in)
+        if pair is None:
+            return
+        if event.reason == "rekeyed":
+            self._loop.call_later(GRACE_SECONDS, self._remove, pair)
+        else:
+            self._remove(pair)
+
+    def _remove(self, pair: Pair) -> None:
+        if self.pairs.pop(pair.spi_in, None) is None:
+            return
+        for slot in (pair.slot_out, pair.slot_in):
+            if slot >= 0:
+                self._by_slot.pop(slot, None)
+                self._sas.remove(slot)
+        self._spis.free(pair.spi_in)
+        self._up[pair.child.index] -= pair.up
+        pair.up = False
+        self._changed(pair)
+
+    def silent_for(self, spis: tuple[int, ...], now: float) -> float | None:
+        """Seconds since a packet opened on any of these inbound SPIs; None = none ever did."""
+        slots = [pair.slot_in for spi in spis if (pair := self.pairs.get(spi)) is not None and pair.slot_in >= 0]
+        last = max((self._sas.idle_ns(slot) for slot in slots), default=0)
+        return max(0.0, now - last / NS) if last else None
+
+    # --- limits -----------------------------------------------------------------------------------------------------
+
+    def worn(self, slot: int) -> None:
+        """A limit by bytes, packets or numbers is near."""
+        pair = self._by_slot.get(slot)
+        if pair is not None:
+            self._rekey(pair.ike, pair.spi_in)
+
+    def spent(self, slot: int) -> None:
+        """A hard limit: the SA carries nothing more."""
+        pair = self._by_slot.get(slot)
+        if pair is not None:
+            self._close(pair.ike, pair.spi_in)
+
+    def moved(self, ike: int, path: Path, encap: bool) -> None:
+        """The peer is elsewhere, or we are: the SAs of its children follow."""
+        for pair in self.pairs.values():
+            if pair.ike == ike:
+                for slot in (pair.slot_in, pair.slot_out):
+                    self._sas.move(
+                        slot, path.local, path.remote, (path.local_port, path.remote_port) if encap else (0, 0)
+                    )
+
+    # --- questions -----------------------------------------------------------------------------------------------
+
+    def is_up(self, child: int) -> bool:
+        return self._up[child] > 0
+
+
+def limits(negotiated: Negotiated | None) -> tuple[tuple[int, int], tuple[int, int]]:
+    """(bytes, packets) at which an SA is to be replaced, sooner by chance, and at which it stops."""
+    if negotiated is None:
+        return (0, 0), (0, 0)
+    sooner = 1 - JITTER * random.random()
+    octets, packets = negotiated.rekey_bytes, negotiated.rekey_packets
+    soft = int(octets * sooner), int(packets * sooner)
+    return soft, (int(octets * HARD_OVER_SOFT), int(packets * HARD_OVER_SOFT))

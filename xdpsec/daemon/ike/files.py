@@ -1,0 +1,49 @@
+"""The files that peers name, read once at start through the supervisor: secrets, keys, certificates, revocation lists.
+
+Only their bytes; what they mean is for those who asked. A secret is wiped from here by being forgotten, no better.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+from xdpsec.channel import messages as words
+from xdpsec.channel.framing import close_all
+from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer
+from xdpsec.config.values import Config
+from xdpsec.errors import ConfigError
+
+MAX_SIZE = 16 << 20  # revocation lists can be long
+Files = Mapping[str, bytes]
+
+
+def named(config: Config) -> tuple[str, ...]:
+    """Every file that some peer names, each once."""
+    files = [file for _, ike in config.ike_peers for file in (*ike.secrets, *ike.auth.public)]
+    return tuple(dict.fromkeys(files))
+
+
+async def read_all(config: Config, supervisor: Peer) -> dict[str, bytes]:
+    """File -> its bytes. Refused with the supervisor's sentence, ConfigError when a file is too long."""
+    return {file: await _read(file, supervisor) for file in named(config)}
+
+
+async def _read(file: str, supervisor: Peer) -> bytes:
+    (descriptor,) = (await supervisor.call(words.OpenFile(file), PRIVILEGED_SECONDS)).descriptors
+    try:
+        return read(descriptor, file)
+    finally:
+        close_all((descriptor,))
+
+
+def read(descriptor: int, file: str) -> bytes:
+    """The file behind the descriptor; `file` is what errors call it."""
+    parts: list[bytes] = []
+    size = 0
+    while part := os.pread(descriptor, 1 << 20, size):
+        size += len(part)
+        if size > MAX_SIZE:
+            raise ConfigError(file, 0, "", "is larger than 16 MiB", "name another file")
+        parts.append(part)
+    return b"".join(parts)

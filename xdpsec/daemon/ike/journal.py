@@ -1,0 +1,75 @@
+"""What machines say about themselves, as log lines and as numbers for metrics.
+
+A line that strangers can cause comes once in a while for each of its sentences; how many were left out stands in the
+next one. Numbers only grow.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import Counter
+
+import structlog
+
+from xdpsec.ike.events import Counted, IkeDown, IkeRekeyed, IkeUp, Note
+
+#: Seconds between two lines of the same sentence that strangers cause.
+QUIET_SECONDS = 10.0
+#: Upper bounds of the durations of handshakes, seconds.
+BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+log = structlog.get_logger()
+
+
+class Journal:
+    """`handshakes` by outcome ("established", or the reason of an end before that); `durations` counts of BOUNDS, and
+    of more than the last; their sum in `seconds`; `counted` by (name, label)."""
+
+    def __init__(self) -> None:
+        self.handshakes: Counter[str] = Counter()
+        self.durations = [0] * (len(BOUNDS) + 1)
+        self.seconds = 0.0
+        self.ike_rekeys = 0
+        self.counted: Counter[tuple[str, str]] = Counter()
+        self._said: dict[str, tuple[float, int]] = {}
+
+    def note(self, event: Note, now: float) -> None:
+        fields = dict(event.fields)
+        if event.stranger:
+            at, left_out = self._said.get(event.event, (float("-inf"), 0))
+            if now - at < QUIET_SECONDS:
+                self._said[event.event] = at, left_out + 1
+                return
+            self._said[event.event] = now, 0
+            if left_out:
+                fields["left_out"] = left_out
+        getattr(log, event.level)(event.event, **fields)
+
+    def count(self, event: Counted) -> None:
+        self.counted[event.name, event.label] += 1
+
+    def up(self, event: IkeUp, local_id: str, remote_id: str) -> None:
+        self.handshakes["established"] += 1
+        self.durations[bisect_left(BOUNDS, event.seconds)] += 1
+        self.seconds += event.seconds
+        log.info(
+            "IKE SA established",
+            peer=event.peer,
+            remote=f"{event.path.remote} port {event.path.remote_port}",
+            local_id=local_id,
+            remote_id=remote_id,
+            suite=event.suite,
+            hybrid=event.hybrid,
+            initiator=event.initiator,
+            ms=round(event.seconds * 1000, 1),
+        )
+
+    def rekeyed(self, event: IkeRekeyed) -> None:
+        self.ike_rekeys += 1
+        log.info("IKE SA rekeyed", peer=event.peer, suite=event.suite, hybrid=event.hybrid)
+
+    def down(self, event: IkeDown) -> None:
+        if not event.established:
+            self.handshakes[event.reason] += 1
+        level = "info" if event.reason in ("deleted", "closed", "replaced") else "warning"
+        getattr(log, level)("IKE SA ended", peer=event.peer, reason=event.reason, why=event.text)

@@ -1,0 +1,196 @@
+"""IKE as the gateway has it: made of gate, shell, peers, children; words from workers and operators lead here.
+
+Each event of the machines goes to the one who deals with it. Knows no packet format and no worker word.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+import structlog
+
+from xdpsec.config.values import Child, Config
+from xdpsec.daemon.ike import show
+from xdpsec.daemon.ike.children import Children, Pair
+from xdpsec.daemon.ike.helper import Helper
+from xdpsec.daemon.ike.host import RunningHost
+from xdpsec.daemon.ike.journal import Journal
+from xdpsec.daemon.ike.peers import Book
+from xdpsec.daemon.ike.reach import Reach
+from xdpsec.daemon.ike.sas import Sas
+from xdpsec.daemon.ike.shell import Gate, Shell
+from xdpsec.daemon.ike.spis import Spis
+from xdpsec.ike import events, identities
+from xdpsec.ike.settings import Host
+from xdpsec.metrics.values import IkeView
+from xdpsec.net.udp import Datagrams
+
+log = structlog.get_logger()
+
+
+class Ike:
+    """`make_gate(host)` gives the gate. Serves from `start` on."""
+
+    def __init__(
+        self,
+        config: Config,
+        book: Book,
+        owners: Mapping[int, int],
+        sas: Sas,
+        spis: Spis,
+        datagrams: Datagrams,
+        make_gate: Callable[[Host], Gate],
+        helper: Helper,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._config, self._helper, self._clock, self._datagrams = config, helper, clock, datagrams
+        self.carried = sas.sums
+        self.journal = Journal()
+        self.children = Children(
+            config,
+            owners,
+            sas,
+            spis,
+            answer=self._answer,
+            rekey=self.rekey_child,
+            close=self.close_child,
+            changed=self._changed,
+        )
+        host = RunningHost(book, self.children.new_spi, spis.free, keylog=False)
+        self.gate = make_gate(host)
+        self._shell = Shell(self.gate, datagrams, self._hear, clock)
+        self.reach = Reach(config, self._shell.connect, self._open_child, self.children.is_up)
+        self.up: dict[int, events.IkeUp] = {}  # established IKE SAs by machine
+        self._since: dict[int, float] = {}
+        self._handlers: dict[type, Callable[[Any, float], object]] = {
+            events.IkeUp: self._came,
+            events.IkeRekeyed: self._rekeyed,
+            events.IkeDown: self._went,
+            events.InstallInbound: lambda event, now: self.children.install(event),
+            events.UseOutbound: lambda event, now: self.children.use(event),
+            events.RetireChild: lambda event, now: self.children.retire(event),
+            events.ChildFailed: self._child_failed,
+            events.WorkWanted: self._work,
+            events.FetchWanted: lambda event, now: self._answer(event.ike, event.ticket, None),
+            events.FreshWanted: self._fresh,
+            events.Note: self.journal.note,
+            events.Counted: lambda event, now: self.journal.count(event),
+            events.PathChanged: self._moved,
+            events.AddressLeased: self._leased,
+            events.KeyLog: lambda event, now: None,
+        }
+
+    def start(self) -> None:
+        """Workers serve: peers may come, and those that are to be up are called."""
+        self._shell.start()
+        self.reach.start()
+
+    def close(self) -> None:
+        """Every peer is told goodbye; nobody waits for an answer."""
+        self.reach.close()
+        for ike in list(self.up):
+            self._shell.wish(ike, lambda machine, now: machine.close(now))
+        self._shell.close()
+        self._helper.close()
+
+    def view(self) -> IkeView:
+        gate = self.gate
+        return show.view(
+            self._config,
+            self.up,
+            self._since,
+            self.journal,
+            self.children,
+            len(gate.openings),
+            gate.counts,
+            self._datagrams.counts,
+        )
+
+    # --- wishes: of operators, workers and timers ----------------------------------------------------------------
+
+    def bring_up(self, peer: str, child: str = "") -> None:
+        """Call the peer, and open the child, or all of them."""
+        found = self._children_of(peer, child)
+        for one in found:
+            self.reach.want(one.index)
+
+    def bring_down(self, peer: str) -> None:
+        """Close what there is with the peer; it may come again, we do not call."""
+        for ike in self.reach.drop_peer(peer):
+            self._shell.wish(ike, lambda machine, now: machine.close(now))
+
+    def rekey(self, peer: str, child: str = "") -> int:
+        """New keys for the IKE SA, or for the named child; how many exchanges that begins."""
+        if not child:
+            ikes = [ike for ike, up in self.up.items() if up.peer == peer]
+            return sum(self._shell.wish(ike, lambda machine, now: machine.rekey_ike(now)) for ike in ikes)
+        indices = {one.index for one in self._children_of(peer, child)}
+        pairs = [pair for pair in self.children.pairs.values() if pair.up and pair.child.index in indices]
+        return sum(bool(self.rekey_child(pair.ike, pair.spi_in)) for pair in pairs)
+
+    def _children_of(self, peer: str, child: str) -> Sequence[Child]:
+        return [one for one in self._config.children if one.peer == peer and child in ("", one.name)]
+
+    def negotiates(self, child: int) -> bool:
+        return self._config.children[child].negotiated is not None
+
+    def acquire(self, child: int) -> None:
+        self.reach.acquire(child)
+
+    def rekey_child(self, ike: int, spi_in: int) -> bool:
+        return self._shell.wish(ike, lambda machine, now: machine.rekey_child(spi_in, now))
+
+    def close_child(self, ike: int, spi_in: int) -> bool:
+        return self._shell.wish(ike, lambda machine, now: machine.close_child(spi_in, now))
+
+    def _open_child(self, ike: int, child: Child) -> bool:
+        return self._shell.wish(ike, lambda machine, now: machine.open_child(child.name, now))
+
+    # --- events --------------------------------------------------------------------------------------------------
+
+    def _hear(self, event: events.Event, now: float) -> None:
+        self._handlers[type(event)](event, now)
+
+    def _answer(self, ike: int, ticket: int, result: object) -> None:
+        self._shell.answer(ike, ticket, result)
+
+    def _came(self, event: events.IkeUp, now: float) -> None:
+        self.up[event.ike] = event
+        self._since[event.ike] = now
+        self.journal.up(event, identities.show(event.local_id), identities.show(event.remote_id))
+        self.reach.came(event.peer, event.ike)
+
+    def _rekeyed(self, event: events.IkeRekeyed, now: float) -> None:
+        self.journal.rekeyed(event)
+        if event.ike in self.up:
+            self.up[event.ike] = replace(self.up[event.ike], suite=event.suite, hybrid=event.hybrid)
+
+    def _went(self, event: events.IkeDown, now: float) -> None:
+        self.up.pop(event.ike, None)
+        self._since.pop(event.ike, None)
+        self.journal.down(event)
+        if event.peer:
+            self.reach.went(event.peer, event.ike)
+
+    def _child_failed(self, event: events.ChildFailed, now: float) -> None:
+        log.warning("child SA refused", child=f"{event.peer}/{event.name}", why=event.text, notify=event.notify)
+        self.reach.failed(event.index)
+
+    def _changed(self, pair: Pair) -> None:
+        self.reach.changed(pair.child.index)
+
+    def _work(self, event: events.WorkWanted, now: float) -> None:
+        self._helper.run(event.job, lambda result: self._answer(event.ike, event.ticket, result))
+
+    def _fresh(self, event: events.FreshWanted, now: float) -> None:
+        self._answer(event.ike, event.ticket, self.children.silent_for(event.spis, now))
+
+    def _moved(self, event: events.PathChanged, now: float) -> None:
+        self.children.moved(event.ike, event.path, event.encap)
+        log.info("peer moved", remote=event.path.remote, port=event.path.remote_port, encap=event.encap)
+
+    def _leased(self, event: events.AddressLeased, now: float) -> None:
+        log.info("addresses leased", addresses=", ".join(event.addresses), dns=", ".join(event.dns))

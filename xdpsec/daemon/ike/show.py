@@ -1,0 +1,59 @@
+"""IKE as it is seen from outside: a view for operators and metrics, of values alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from xdpsec.config.values import Config
+from xdpsec.daemon.ike.children import Children
+from xdpsec.daemon.ike.journal import BOUNDS, Journal
+from xdpsec.ike import identities
+from xdpsec.ike.events import IkeUp
+from xdpsec.metrics.values import IkeView, PeerView
+
+
+def view(
+    config: Config,
+    up: Mapping[int, IkeUp],
+    since: Mapping[int, float],
+    journal: Journal,
+    children: Children,
+    half_open: int,
+    gate: Mapping[str, int],
+    datagrams: Mapping[str, int],
+) -> IkeView:
+    newest = {event.peer: event for event in up.values()}
+    return IkeView(
+        peers=tuple(
+            _peer(peer.name, peer.remote, len(peer.children), newest.get(peer.name), since)
+            for peer, _ in config.ike_peers
+        ),
+        handshakes=dict(journal.handshakes),
+        bounds=BOUNDS,
+        durations=tuple(journal.durations),
+        seconds=journal.seconds,
+        rekeys={"ike": journal.ike_rekeys, "child": children.rekeys},
+        half_open=half_open,
+        counted=dict(journal.counted),
+        gate=dict(gate),
+        datagrams=dict(datagrams),
+    )
+
+
+def _peer(name: str, remote: str, children: int, event: IkeUp | None, since: Mapping[int, float]) -> PeerView:
+    if event is None:
+        return PeerView(name, remote, children, False)
+    return PeerView(
+        name=name,
+        remote=remote,
+        children=children,
+        up=True,
+        address=event.path.remote,
+        local_id=identities.show(event.local_id),
+        remote_id=identities.show(event.remote_id),
+        suite=event.suite,
+        hybrid=event.hybrid,
+        ppk=event.ppk,
+        initiator=event.initiator,
+        since=since.get(event.ike, 0.0),
+    )

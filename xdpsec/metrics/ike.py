@@ -1,0 +1,83 @@
+"""IKE as Prometheus families: handshakes by outcome and duration, rekeys, retransmissions, what strangers send.
+
+Values come from the view alone; labels are bounded (peers of the configuration, outcomes and reasons of closed sets).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+
+from xdpsec.metrics.values import IkeView, View
+
+Family = Any  # prometheus_client's families share no typed base
+
+#: Counters of the machines (their names) -> metric, help, label.
+COUNTED = {
+    "ike_retransmitted": ("ike_retransmissions", "Requests that were sent again", ""),
+    "ike_repeated": ("ike_repeated_requests", "Requests of peers that came again and got the same answer", ""),
+    "ike_refused": ("ike_refused_messages", "Messages that were refused, by the notify that answers", "notify"),
+    "ike_ignored": ("ike_ignored_messages", "Messages that were not looked into", "reason"),
+    "dpd_failed": ("ike_dpd_failures", "Peers that gave no sign of life when asked", ""),
+}
+
+
+def families(view: View) -> Iterator[Family]:
+    """Nothing where no peer negotiates."""
+    if view.ike is None:
+        return
+    ike = view.ike
+    up = _gauge("ike_peer_up", "1 while there is an IKE SA with the configured peer", ("peer",))
+    yield _rows(up, (((peer.name,), peer.up) for peer in ike.peers))
+    yield _rows(
+        _counter("ike_handshakes", "Handshakes by how they ended", ("outcome",)),
+        (((outcome,), count) for outcome, count in ike.handshakes.items()),
+    )
+    yield _durations(ike)
+    yield _rows(
+        _counter("ike_rekeys", "SAs that were replaced", ("kind",)),
+        (((kind,), count) for kind, count in ike.rekeys.items()),
+    )
+    yield _rows(_gauge("ike_half_open", "Conversations in which nobody proved anything yet"), [((), ike.half_open)])
+    yield _rows(
+        _counter("ike_gate", "Messages that led to no conversation, and cookies", ("event",)),
+        (((name.replace(" ", "_"),), count) for name, count in ike.gate.items()),
+    )
+    yield _rows(
+        _counter("ike_datagrams_dropped", "Datagrams of the IKE sockets that were no IKE", ("reason",)),
+        (((reason,), count) for reason, count in ike.datagrams.items()),
+    )
+    yield from _counted(ike)
+
+
+def _durations(ike: IkeView) -> Family:
+    family = HistogramMetricFamily("xdpsec_ike_handshake_seconds", "Time from a first message to an established IKE SA")
+    total, buckets = 0, []
+    for bound, count in zip((*map(str, ike.bounds), "+Inf"), ike.durations, strict=True):
+        total += count
+        buckets.append((bound, total))
+    family.add_metric([], buckets, ike.seconds)
+    return family
+
+
+def _counted(ike: IkeView) -> Iterator[Family]:
+    for name, (metric, text, label) in COUNTED.items():
+        family = _counter(metric, text, (label,) if label else ())
+        rows = [((key,) if label else (), count) for (kind, key), count in ike.counted.items() if kind == name]
+        yield _rows(family, rows or ([] if label else [((), 0)]))
+
+
+def _counter(name: str, text: str, labels: Sequence[str] = ()) -> Family:
+    return CounterMetricFamily(f"xdpsec_{name}", text, labels=labels)
+
+
+def _gauge(name: str, text: str, labels: Sequence[str] = ()) -> Family:
+    return GaugeMetricFamily(f"xdpsec_{name}", text, labels=labels)
+
+
+def _rows(family: Family, rows: Iterable[tuple[Sequence[object], float]]) -> Family:
+    for labels, value in rows:
+        family.add_metric([str(label) for label in labels], value)
+    return family
