@@ -33,7 +33,7 @@ def hmac_function(name: str) -> Callable[[bytes, bytes], bytes]:
     """`name` as hashlib has it; the whole output."""
 
     def compute(key: bytes, data: bytes) -> bytes:
-        return hmac.new(key, data, name).digest()
+        return hmac.digest(key, data, name)  # in one call, a third of the time
 
     return compute
 

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from xdpsec.crypto.announce import SHARED_KEY, Announcement, build_announcements, parse_announcements, signatures
 from xdpsec.crypto.schemes import HASHES
+from xdpsec.crypto.suites import Suite
 from xdpsec.ike import proposals
 from xdpsec.ike.settings import Algorithm, PeerSettings
 from xdpsec.ike.v2.sa import IkeSa
@@ -128,12 +130,11 @@ def proceed(m: Machine, sa: IkeSa) -> None:
 
 def describe(sa: IkeSa) -> str:
     """The algorithms of an IKE SA for people: AES_GCM_16-256, HMAC_SHA2_384, X25519, ML_KEM_768."""
-    suite = sa.algorithms
-    rows = (
-        (1, suite.encr, suite.bits),
-        (2, suite.prf, 0),
-        (3, suite.integ, 0),
-        *((4, group, 0) for group in (sa.ke, *sa.extra_ke)),
-    )
+    return _words(sa.algorithms, (sa.ke, *sa.extra_ke))
+
+
+@lru_cache(maxsize=256)
+def _words(suite: Suite, groups: tuple[int, ...]) -> str:
+    rows = ((1, suite.encr, suite.bits), (2, suite.prf, 0), (3, suite.integ, 0), *((4, group, 0) for group in groups))
     named = (proposals.name(kind, Algorithm(number, bits)) for kind, number, bits in rows if number)
     return ", ".join(named)

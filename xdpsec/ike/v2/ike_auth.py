@@ -44,6 +44,8 @@ from xdpsec.wire.payloads import (
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
 
+CROSSING = 5.0  # seconds within which two IKE SAs that either side began are taken for one wish
+
 
 @dataclass(frozen=True, slots=True)
 class Context:
@@ -281,13 +283,23 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
     peer, suite = m.settings, sa.suite
     assert suite is not None
     remote_id = bytes((identity.kind,)) + identity.data
+    m.remote_id = remote_id
+    lifetimes.begin_ike(m, sa)
     for other in m.registry.established(peer.name, remote_id):
-        if contact:
+        if other is m or peer.uniqueness == "off":
+            continue
+        if other.initiator != m.initiator and m.now < other.up_at + CROSSING:
+            # both began at once: each side picks the same one to go, whichever came first here
+            loser = min((m, other), key=lambda one: one.sa.spi_i + one.sa.spi_r)
+            if loser is other:
+                other.give_way(m.now)
+            else:
+                wishes.outlived(m)
+        elif contact:
             other.abandon("replaced", "the peer has lost its state and connected anew", m.now)
         elif peer.uniqueness == "replace":
             other.give_way(m.now)
-    m.remote_id = remote_id
-    lifetimes.begin_ike(m, sa)
+    m.up_at = m.now
     m.emit(
         IkeUp(
             ike=m.number,

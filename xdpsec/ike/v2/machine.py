@@ -62,22 +62,8 @@ class Machine:
     """Made by `connect` or by the first IKE_SA_INIT that `receive` gets. The newest IKE SA is the last of `sas`."""
 
     __slots__ = (
-        *(
-            "number",
-            "host",
-            "registry",
-            "peer",
-            "remote_id",
-            "sas",
-            "now",
-            "initiator",
-            "established",
-            "since",
-            "wanted",
-            "peer_addresses",
-            "inner",
-            "reauthenticate",
-        ),
+        *("number", "host", "registry", "peer", "remote_id", "sas", "now", "initiator", "established", "since", "up_at"),
+        *("wanted", "peer_addresses", "inner", "reauthenticate"),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
     )
 
@@ -93,7 +79,7 @@ class Machine:
         self.peer_addresses: tuple[str, ...] = ()  # others that it says it has (RFC 4555)
         self.inner: tuple[str, ...] = ()  # leased: to us if we began, to the peer else (configuration.py)
         self.reauthenticate = False  # the gate shall begin a new talk that takes over from this one
-        self.since = self.now = now
+        self.since = self.now = self.up_at = now
         self._datagrams: list[tuple[bytes, Path]] = []
         self._events: list[Event] = []
         self._waiting: dict[int, Flow] | None = None

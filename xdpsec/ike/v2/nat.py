@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha1
 
 from xdpsec.ike.events import Path
@@ -14,9 +15,13 @@ from xdpsec.wire.payloads import Notify, Payload
 _SOURCE, _DESTINATION = NotifyType.NAT_DETECTION_SOURCE_IP, NotifyType.NAT_DETECTION_DESTINATION_IP
 
 
+@lru_cache(maxsize=1024)
+def _packed(address: str) -> bytes:
+    return ipaddress.ip_address(address).packed
+
+
 def digest(spi_i: bytes, spi_r: bytes, address: str, port: int) -> bytes:
-    packed = ipaddress.ip_address(address).packed
-    return sha1(spi_i + spi_r + packed + port.to_bytes(2, "big"), usedforsecurity=False).digest()
+    return sha1(spi_i + spi_r + _packed(address) + port.to_bytes(2, "big"), usedforsecurity=False).digest()
 
 
 def notifies(spi_i: bytes, spi_r: bytes, path: Path, fake: bool) -> tuple[Notify, Notify]:
