@@ -62,7 +62,19 @@ class Machine:
     """Made by `connect` or by the first IKE_SA_INIT that `receive` gets. The newest IKE SA is the last of `sas`."""
 
     __slots__ = (
-        *("number", "host", "registry", "peer", "remote_id", "sas", "now", "initiator", "established", "since", "up_at"),
+        *(
+            "number",
+            "host",
+            "registry",
+            "peer",
+            "remote_id",
+            "sas",
+            "now",
+            "initiator",
+            "established",
+            "since",
+            "up_at",
+        ),
         *("wanted", "peer_addresses", "inner", "reauthenticate"),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
     )
