@@ -14,7 +14,7 @@ from typing import Any
 from xdpsec.workers import native
 from xdpsec.workers.native import ffi, lib
 
-CHUNKS, CHUNK, SLOTS = 2048, 2048, 16
+CHUNKS, CHUNK, SLOTS = 2048, 2048, 64
 OUTSIDE, INSIDE = 0, 1
 OUR_MAC, PEER_MAC, HOST_MAC = "02:00:00:00:00:01", "02:00:00:00:00:09", "02:00:00:00:00:05"
 OUR, PEER, HOST, FAR = "10.9.0.1", "10.9.0.2", "10.1.0.5", "10.2.0.9"
@@ -26,7 +26,8 @@ ENGINES = ("ipsec-mb", "openssl")
 
 @dataclass(frozen=True)
 class Suite:
-    """One algorithm pair. `key_len` counts the salt of GCM; `crypt` and `auth` are scapy's names."""
+    """One algorithm pair. `key_len` counts the salt; `crypt` and `auth` are scapy's names, or scapy_oracle's for what
+    scapy lacks. `engines` have it; `iv_len` and `block` in bytes."""
 
     name: str
     cipher: int
@@ -35,7 +36,10 @@ class Suite:
     auth_len: int
     icv_len: int
     crypt: str
-    auth: str
+    auth: str = "NULL"
+    iv_len: int = 8
+    block: int = 4
+    engines: tuple[str, ...] = ENGINES
 
     @property
     def key(self) -> bytes:
@@ -45,38 +49,60 @@ class Suite:
     def auth_key(self) -> bytes:
         return bytes((5 * i + 3) % 256 for i in range(self.auth_len))
 
-    @property
-    def gcm(self) -> bool:
-        return bool(self.cipher == lib.XS_AES_GCM)
-
-    @property
-    def iv_len(self) -> int:
-        return 8 if self.gcm else 16
-
-    @property
-    def block(self) -> int:
-        return 4 if self.gcm else 16
-
     def sealed_len(self, inner: int) -> int:
         """Bytes of ESP around `inner` bytes of packet (RFC 4303 sec. 2.4)."""
         return 8 + self.iv_len + -(-(inner + 2) // self.block) * self.block + self.icv_len
 
 
-_HMAC = (
-    ("sha1", lib.XS_HMAC_SHA1_96, 20, 12, "HMAC-SHA1-96"),
-    ("sha256", lib.XS_HMAC_SHA256_128, 32, 16, "SHA2-256-128"),
-    ("sha384", lib.XS_HMAC_SHA384_192, 48, 24, "SHA2-384-192"),
-    ("sha512", lib.XS_HMAC_SHA512_256, 64, 32, "SHA2-512-256"),
-)
-#: every suite of this version (RFC 4106; RFC 3602 with RFC 2404 and RFC 4868)
+#: Name, number, key and ICV length, oracle's name (RFC 2404, 4868, 3566, 4494).
+_MACS = {
+    name: (number, key_len, icv_len, oracle)
+    for name, number, key_len, icv_len, oracle in (
+        ("sha1", lib.XS_HMAC_SHA1_96, 20, 12, "HMAC-SHA1-96"),
+        ("sha256", lib.XS_HMAC_SHA256_128, 32, 16, "SHA2-256-128"),
+        ("sha384", lib.XS_HMAC_SHA384_192, 48, 24, "SHA2-384-192"),
+        ("sha512", lib.XS_HMAC_SHA512_256, 64, 32, "SHA2-512-256"),
+        ("cmac", lib.XS_AES_CMAC_96, 16, 12, "AES-CMAC-96"),
+        ("xcbc", lib.XS_AES_XCBC_96, 16, 12, "AES-XCBC-96"),
+    )
+}
+_MB, _OPENSSL = ENGINES
+
+
+def _aead(name: str, cipher: int, bits: int, icv_len: int, crypt: str, salt: int = 4, **more: Any) -> Suite:
+    return Suite(name, cipher, lib.XS_AUTH_NONE, bits // 8 + salt, 0, icv_len, crypt, **more)
+
+
+def _with_mac(cipher: str, mac: str, number: int, key_len: int, crypt: str, iv_len: int, block: int) -> Suite:
+    auth, auth_len, icv_len, oracle = _MACS[mac]
+    engines = (_MB,) if mac == "xcbc" else ENGINES
+    return Suite(f"{cipher}-{mac}", number, auth, key_len, auth_len, icv_len, crypt, oracle, iv_len, block, engines)
+
+
+def _cbc(bits: int, mac: str) -> Suite:
+    return _with_mac(f"cbc{bits}", mac, lib.XS_AES_CBC, bits // 8, "AES-CBC", 16, 16)
+
+
+def _ctr(bits: int, mac: str) -> Suite:
+    return _with_mac(f"ctr{bits}", mac, lib.XS_AES_CTR, bits // 8 + 4, "AES-CTR", 8, 4)
+
+
+#: Every cipher with each of its key and ICV lengths, every MAC with and without encryption.
 SUITES = (
-    Suite("gcm128", lib.XS_AES_GCM, lib.XS_AUTH_NONE, 20, 0, 16, "AES-GCM", "NULL"),
-    Suite("gcm256", lib.XS_AES_GCM, lib.XS_AUTH_NONE, 36, 0, 16, "AES-GCM", "NULL"),
-    *(
-        Suite(f"cbc{bits}-{name}", lib.XS_AES_CBC, auth, bits // 8, auth_len, icv_len, "AES-CBC", oracle)
-        for bits in (128, 256)
-        for name, auth, auth_len, icv_len, oracle in _HMAC
-    ),
+    _aead("gcm128", lib.XS_AES_GCM, 128, 16, "AES-GCM"),
+    _aead("gcm192", lib.XS_AES_GCM, 192, 16, "AES-GCM"),
+    _aead("gcm256", lib.XS_AES_GCM, 256, 16, "AES-GCM"),
+    _aead("gcm128-8", lib.XS_AES_GCM, 128, 8, "AES-GCM-8"),
+    _aead("gcm256-12", lib.XS_AES_GCM, 256, 12, "AES-GCM-12"),
+    _aead("ccm128", lib.XS_AES_CCM, 128, 16, "AES-CCM", salt=3),
+    _aead("ccm192-12", lib.XS_AES_CCM, 192, 12, "AES-CCM", salt=3, engines=(_OPENSSL,)),
+    _aead("ccm256-8", lib.XS_AES_CCM, 256, 8, "AES-CCM", salt=3),
+    _aead("chacha20", lib.XS_CHACHA20_POLY1305, 256, 16, "CHACHA20-POLY1305"),
+    *(_cbc(bits, mac) for bits in (128, 256) for mac in ("sha1", "sha256", "sha384", "sha512")),
+    *(_cbc(*way) for way in ((192, "sha256"), (128, "cmac"), (256, "xcbc"))),
+    *(_ctr(*way) for way in ((128, "sha256"), (192, "sha1"), (256, "cmac"), (128, "xcbc"))),
+    *(_with_mac("null", mac, lib.XS_NULL, 0, "NULL", 0, 4) for mac in _MACS),
+    *(_with_mac("3des", mac, lib.XS_3DES_CBC, 24, "3DES", 8, 8) for mac in ("sha1", "xcbc")),
 )
 
 

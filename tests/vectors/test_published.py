@@ -72,3 +72,18 @@ def test_gcm_packets_are_authentic(case: dict[str, str], engine: str) -> None:
         assert gateway.verdict(OUTSIDE, frame(esp[:-1] + bytes([esp[-1] ^ 1]))) == "DROP_ICV"
         expected = "DROP_NO_GRANT" if number == (1 << 64) - 1 else "DROP_TRAILER"
         assert gateway.verdict(OUTSIDE, frame(esp)) == expected
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("case", cases("rfc7634-esp.txt"), ids=lambda case: case["case"])
+def test_chacha_packets_come_out_whole(case: dict[str, str], engine: str) -> None:
+    esp = bytes.fromhex(case["spi"] + case["seq"] + case["nonce"][8:] + case["cipher"] + case["icv"])
+    keys = (bytes.fromhex(case["key"] + case["nonce"][:8]), b"")
+    inner = bytes.fromhex(case["plain"])[:-4]  # two bytes of padding, their number, next header
+    with lab() as gateway:
+        gateway.install(SUITE["chacha20"], False, spi=int(case["spi"], 16), engine=engine, selector=ALL, keys=keys)
+        gateway.core.route_replace([("192.0.2.0/24", "", INSIDE), ("10.9.0.0/24", "", OUTSIDE)])
+        gateway.neighbour(INSIDE, "192.0.2.5", "02:00:00:00:00:77")
+        assert gateway.verdict(OUTSIDE, frame(esp[:-1] + bytes([esp[-1] ^ 1]))) == "DROP_ICV"
+        assert gateway.verdict(OUTSIDE, frame(esp)) == "DECRYPTED"
+        assert gateway.take(INSIDE)[14:] == forwarded(inner)

@@ -29,7 +29,11 @@ from scapy_oracle import Peer, clear, forwarded, inner
 
 EDGE = 1 << 32
 HEADERS = 28  # IPv4 and UDP of the inner packet
-WAYS = list(itertools.product(SUITES, (False, True), (False, True), ENGINES))
+WAYS = [
+    (suite, esn, encap, engine)
+    for suite, esn, encap in itertools.product(SUITES, (False, True), (False, True))
+    for engine in suite.engines
+]
 
 
 def way_id(way: tuple[Suite, bool, bool, str]) -> str:
@@ -93,7 +97,7 @@ def test_the_high_half_of_the_number_is_authenticated(suite: Suite) -> None:
         assert gateway.verdict(OUTSIDE, Peer(suite, True, False).seal(inner(40), 101)) == "DECRYPTED"
 
 
-@pytest.mark.parametrize("suite", SUITES, ids=lambda suite: suite.name)
+@pytest.mark.parametrize("suite", [suite for suite in SUITES if len(suite.engines) > 1], ids=lambda suite: suite.name)
 @pytest.mark.parametrize("esn", [False, True], ids=["seq", "esn"])
 def test_engines_agree_byte_for_byte(suite: Suite, esn: bool) -> None:
     """Same key, number and IV key: the same frame from both, and each opens the other's (here: a full burst)."""
@@ -108,7 +112,7 @@ def test_engines_agree_byte_for_byte(suite: Suite, esn: bool) -> None:
             assert gateway.verdicts() == {"ENCRYPTED": 64}
     assert frames[ENGINES[0]] == frames[ENGINES[1]]
     initial = {frame[42 : 42 + suite.iv_len] for frame in frames[ENGINES[0]]}
-    assert len(initial) == 64  # no IV twice
+    assert len(initial) == (64 if suite.iv_len else 1)  # no IV twice
     for opener, sealer in (ENGINES, ENGINES[::-1]):
         with lab() as gateway:
             gateway.install(suite, False, esn=esn, engine=opener, number=first_number(esn) - 1)
@@ -126,16 +130,19 @@ def turned(frame: bytes) -> bytes:
 
 
 def test_a_burst_of_all_suites_at_once() -> None:
-    """Frames of ten SAs mixed in one burst: neighbours in a burst do not disturb each other."""
+    """Frames of every suite's SA mixed in bursts: neighbours in a burst do not disturb each other."""
     with lab() as gateway:
         frames = []
         for i, suite in enumerate(SUITES):
             gateway.install(suite, False, spi=0x2000 + i, esn=i % 2 == 1, index=i, engine=ENGINES[i // 2 % 2])
+            wanted = ENGINES[i // 2 % 2]
+            assert gateway.core.sa_engine(i) == (wanted if wanted in suite.engines else suite.engines[0])
         for size in range(6):
             for i, suite in enumerate(SUITES):
                 frames.append(Peer(suite, i % 2 == 1, False, 0x2000 + i).seal(inner(size), size + 1))
-        gateway.put(OUTSIDE, *frames)
-        assert gateway.verdicts() == {"DECRYPTED": 60}
+        for first in range(0, len(frames), 64):
+            gateway.put(OUTSIDE, *frames[first : first + 64])
+        assert gateway.verdicts() == {"DECRYPTED": 6 * len(SUITES)}
         for size in range(6):
             for _ in SUITES:
                 assert gateway.take(INSIDE)[14:] == forwarded(inner(size))

@@ -79,9 +79,10 @@ void xs_release_child(struct xs_worker *w, uint32_t child)
     uint32_t left = child < XS_CHILDREN_MAX ? w->loop->waits[child].count : 0;
     if (!left)
         return;
-    while (left) {
-        uint32_t count = take_of_child(w->loop, child, frames, left < RELEASED_AT_ONCE ? left : RELEASED_AT_ONCE);
-        left -= count;
+    for (uint32_t count; left; left -= count) {
+        count = take_of_child(w->loop, child, frames, left < RELEASED_AT_ONCE ? left : RELEASED_AT_ONCE);
+        if (!count)
+            break;
         xs_outbound(w, frames, count);
         xs_ports_flush(w);
     }
