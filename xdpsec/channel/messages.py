@@ -275,6 +275,14 @@ class OpenFile:
 
 
 @dataclass(frozen=True, slots=True)
+class OpenPassphrase:
+    """The passphrase of a private key that the configuration names, as the supervisor got it at its start. Answered by
+    Done with the descriptor of a file in memory."""
+
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class MakeTun:
     """A multi-queue TUN device."""
 
@@ -362,7 +370,7 @@ Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
     | SaMove | SaFirstUse | SaSoft | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
-    | OpenFile
+    | OpenFile | OpenPassphrase
     | PortAttached | Done | WorkerDied | operator.Question | operator.Answer
 )  # fmt: skip
 
@@ -399,6 +407,7 @@ TABLE: dict[int, type] = {
     71: SpawnWorker,
     72: WorkerServes,
     73: OpenFile,
+    74: OpenPassphrase,
     96: PortAttached,
     97: Done,
     98: WorkerDied,

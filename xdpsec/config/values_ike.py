@@ -29,9 +29,8 @@ class Auth:
 
     @property
     def secrets(self) -> tuple[str, ...]:
-        """Files that must be root's alone."""
-        kept = self.passphrase if self.passphrase.startswith("/") else ""
-        return tuple(file for file in (self.psk_file, self.key, kept) if file)
+        """Files that must be root's alone. The passphrase comes another way (config/passphrase.py)."""
+        return tuple(file for file in (self.psk_file, self.key) if file)
 
     @property
     def public(self) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from pathlib import Path
 
 from xdpsec.channel.framing import close_all
 from xdpsec.channel.start import ControlStart, PortStart, QueueStart, WorkerStart
+from xdpsec.config.passphrase import obtain
 from xdpsec.config.values import Config, Peer
 from xdpsec.daemon import regions
 from xdpsec.daemon.preflight import Account
@@ -54,6 +55,7 @@ class Holdings:
         gateway = config.gateway
         self.interfaces = (*gateway.outside, *gateway.inside)
         self.attached: dict[int, Attached] = {}
+        self.passphrases: dict[str, int] = {}  # key file -> descriptor
         self._opened = contextlib.ExitStack()
         try:
             self.links = Links()
@@ -61,6 +63,7 @@ class Holdings:
             self._found = tuple(self._find(interface) for interface in self.interfaces)
             self._regions = self._memory(Path(gateway.run_dir))
             self._config_fd = self._keep(_sealed(raw))
+            self._ask_passphrases()
             self._listener = self._keep(_listen(Path(gateway.run_dir) / OPERATOR_SOCKET))
             self._door = Door()
             self._opened.callback(self._door.close)
@@ -111,6 +114,13 @@ class Holdings:
         each = SLOTS_PER_CHILD * (1 if peer.remote else ROAD_WARRIORS)
         spread = [child.negotiated is not None and child.negotiated.per_worker for child in peer.children]
         return sum(each * (self._config.gateway.workers if wide else 1) for wide in spread)
+
+    def _ask_passphrases(self) -> None:
+        """Once for each key: a person is not asked again when control is replaced."""
+        for _, ike in self._config.ike_peers:
+            auth = ike.auth
+            if auth.passphrase and auth.key not in self.passphrases:
+                self.passphrases[auth.key] = self._keep(_sealed(obtain(auth.passphrase, auth.key, os.environ)))
 
     # --- ports ---------------------------------------------------------------------------------------------------
 
@@ -211,7 +221,7 @@ class Holdings:
 
 def _sealed(raw: bytes) -> int:
     """A memfd that nobody can change: what control parses is what was checked here."""
-    descriptor = os.memfd_create("xdpsec-config", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    descriptor = os.memfd_create("xdpsec", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
     os.write(descriptor, raw)
     seals = fcntl.F_SEAL_SEAL | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_WRITE
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, seals)

@@ -61,6 +61,7 @@ class Requests:
             words.AttachPort: self._attach_port,
             words.OpenKeyFile: self._open_key_file,
             words.OpenFile: self._open_file,
+            words.OpenPassphrase: self._open_passphrase,
             words.OpenSocket: self._open_socket,
             words.SetNeighbour: self._set_neighbour,
             words.SetFence: self._set_fence,
@@ -109,6 +110,11 @@ class Requests:
             close_all(opened)
             raise
         return words.Done(seq), opened
+
+    async def _open_passphrase(self, seq: int, m: words.OpenPassphrase) -> Answer:
+        if m.key not in self._holdings.passphrases:
+            raise LocalError(f"the configuration names no passphrase for {m.key}")
+        return words.Done(seq), [os.dup(self._holdings.passphrases[m.key])]
 
     async def _open_socket(self, seq: int, m: words.OpenSocket) -> Answer:
         families = {address: family for family, address in udp.ANY.items()}

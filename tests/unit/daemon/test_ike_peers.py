@@ -7,6 +7,7 @@ from ike_rig import CONFIG
 
 from xdpsec.config.loader import parse
 from xdpsec.config.psk import parse_secret
+from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.ike.files import named
 from xdpsec.daemon.ike.peers import Book, settings
 from xdpsec.errors import ConfigError
@@ -38,7 +39,7 @@ def route(remote: str) -> str:
 
 
 def made(text: str = CONFIG.replace("MORE", "") + ROAD) -> tuple[PeerSettings, ...]:
-    return settings(parse(text, "gw.toml", (0, 1)), FILES, route)
+    return settings(parse(text, "gw.toml", (0, 1)), FILES, Credentials(FILES, {}), route)
 
 
 def test_what_the_machines_are_told() -> None:

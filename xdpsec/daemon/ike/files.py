@@ -29,8 +29,18 @@ async def read_all(config: Config, supervisor: Peer) -> dict[str, bytes]:
     return {file: await _read(file, supervisor) for file in named(config)}
 
 
+async def read_passphrases(config: Config, supervisor: Peer) -> dict[str, bytes]:
+    """Key file -> its passphrase, of those that have one."""
+    keys = dict.fromkeys(ike.auth.key for _, ike in config.ike_peers if ike.auth.passphrase)
+    return {key: await _ask(words.OpenPassphrase(key), key, supervisor) for key in keys}
+
+
 async def _read(file: str, supervisor: Peer) -> bytes:
-    (descriptor,) = (await supervisor.call(words.OpenFile(file), PRIVILEGED_SECONDS)).descriptors
+    return await _ask(words.OpenFile(file), file, supervisor)
+
+
+async def _ask(message: words.Message, file: str, supervisor: Peer) -> bytes:
+    (descriptor,) = (await supervisor.call(message, PRIVILEGED_SECONDS)).descriptors
     try:
         return read(descriptor, file)
     finally:

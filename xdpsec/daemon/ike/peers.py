@@ -12,7 +12,8 @@ from dataclasses import replace
 from xdpsec.config.proposals import Offer
 from xdpsec.config.psk import parse_secret
 from xdpsec.config.values import Child, Config, Peer
-from xdpsec.config.values_ike import HARD_OVER_SOFT, Ike, Negotiated
+from xdpsec.config.values_ike import HARD_OVER_SOFT, Auth, Ike, Negotiated
+from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.ike.files import Files
 from xdpsec.errors import ConfigError
 from xdpsec.ike import identities
@@ -38,15 +39,17 @@ PPK_ID_FIXED = b"\x02"  # RFC 8784 sec. 5.1: PPK_ID_FIXED
 Route = Callable[[str], str]
 
 
-def settings(config: Config, files: Files, local_of: Route) -> tuple[PeerSettings, ...]:
+def settings(config: Config, files: Files, credentials: Credentials, local_of: Route) -> tuple[PeerSettings, ...]:
     """Of every negotiating peer, in the order of the file. `local_of`: our address on the way to another, "" = none."""
-    return tuple(_peer(config, peer, ike, files, local_of) for peer, ike in config.ike_peers)
+    return tuple(_peer(config, peer, ike, files, credentials, local_of) for peer, ike in config.ike_peers)
 
 
-def _peer(config: Config, peer: Peer, ike: Ike, files: Files, local_of: Route) -> PeerSettings:
+def _peer(
+    config: Config, peer: Peer, ike: Ike, files: Files, credentials: Credentials, local_of: Route
+) -> PeerSettings:
     local = peer.local or (local_of(peer.remote) if peer.remote else "")
     workers = config.gateway.workers
-    local_auth, remote_auth = proofs(config, peer, ike, files)
+    local_auth, remote_auth = proofs(ike.auth, files, credentials)
     return PeerSettings(
         name=peer.name,
         remote=peer.remote,
@@ -107,11 +110,11 @@ def _wrong(config: Config, peer: Peer, key: str, text: str, fix: str) -> ConfigE
     return ConfigError(config.file, config.line(path), ".".join(path), text, fix)
 
 
-def proofs(config: Config, peer: Peer, ike: Ike, files: Files) -> tuple[LocalAuth, RemoteAuth]:
+def proofs(auth: Auth, files: Files, credentials: Credentials) -> tuple[LocalAuth, RemoteAuth]:
     """How we prove who we are, and how the peer may."""
-    auth = ike.auth
     psk = parse_secret(files[auth.psk_file], auth.psk_file) if auth.psk_file else b""
-    return LocalAuth(psk=psk), RemoteAuth(psk=psk)
+    local = LocalAuth(psk=psk, signer=credentials.signer(auth), certificates=auth.send_certificate)
+    return local, RemoteAuth(psk=psk, trust=credentials.trust(auth))
 
 
 def _ppks(ike: Ike, files: Files) -> tuple[Ppk, ...]:

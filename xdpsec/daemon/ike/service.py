@@ -15,6 +15,7 @@ import structlog
 from xdpsec.config.values import Child, Config
 from xdpsec.daemon.ike import show
 from xdpsec.daemon.ike.children import Children, Pair
+from xdpsec.daemon.ike.fetching import Fetching
 from xdpsec.daemon.ike.helper import Helper
 from xdpsec.daemon.ike.host import RunningHost
 from xdpsec.daemon.ike.journal import Journal
@@ -44,10 +45,12 @@ class Ike:
         datagrams: Datagrams,
         make_gate: Callable[[Host], Gate],
         helper: Helper,
+        fetching: Fetching,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config, self._helper, self._clock, self._datagrams = config, helper, clock, datagrams
         self.carried = sas.sums
+        self._fetching = fetching
         self.journal = Journal()
         self.children = Children(
             config,
@@ -74,7 +77,7 @@ class Ike:
             events.RetireChild: lambda event, now: self.children.retire(event),
             events.ChildFailed: self._child_failed,
             events.WorkWanted: self._work,
-            events.FetchWanted: lambda event, now: self._answer(event.ike, event.ticket, None),
+            events.FetchWanted: self._fetch,
             events.FreshWanted: self._fresh,
             events.Note: self.journal.note,
             events.Counted: lambda event, now: self.journal.count(event),
@@ -94,6 +97,7 @@ class Ike:
         for ike in list(self.up):
             self._shell.wish(ike, lambda machine, now: machine.close(now))
         self._shell.close()
+        self._fetching.close()
         self._helper.close()
 
     def view(self) -> IkeView:
@@ -184,6 +188,9 @@ class Ike:
 
     def _work(self, event: events.WorkWanted, now: float) -> None:
         self._helper.run(event.job, lambda result: self._answer(event.ike, event.ticket, result))
+
+    def _fetch(self, event: events.FetchWanted, now: float) -> None:
+        self._fetching.fetch(event.urls, lambda: self._answer(event.ike, event.ticket, None))
 
     def _fresh(self, event: events.FreshWanted, now: float) -> None:
         self._answer(event.ike, event.ticket, self.children.silent_for(event.spis, now))

@@ -7,15 +7,19 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from dataclasses import dataclass
 
 import structlog
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer, Refused
+from xdpsec.config.psk import SHORT, parse_secret
 from xdpsec.config.values import Config
+from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.fleet import Fleet
 from xdpsec.daemon.ike import files, peers
+from xdpsec.daemon.ike.fetching import Fetching
 from xdpsec.daemon.ike.helper import Helper
 from xdpsec.daemon.ike.peers import Book
 from xdpsec.daemon.ike.sas import Sas
@@ -41,6 +45,7 @@ class Prepared:
     book: Book
     datagrams: Udp
     helper: Helper
+    credentials: Credentials
 
 
 async def prepare(config: Config, supervisor: Peer) -> Prepared | None:
@@ -49,8 +54,22 @@ async def prepare(config: Config, supervisor: Peer) -> Prepared | None:
         return None
     helper = Helper()  # first: it should inherit no secret
     found = await files.read_all(config, supervisor)
-    book = Book(peers.settings(config, found, route), route)
-    return Prepared(book, Udp(await _sockets(supervisor)), helper)
+    credentials = Credentials(found, await files.read_passphrases(config, supervisor))
+    credentials.load_crls([file for _, ike in config.ike_peers for file in ike.auth.crl])
+    book = Book(peers.settings(config, found, credentials, route), route)
+    _warn(config, found, credentials)
+    return Prepared(book, Udp(await _sockets(supervisor)), helper, credentials)
+
+
+def _warn(config: Config, found: files.Files, credentials: Credentials) -> None:
+    """What works today and should not stay so."""
+    for file in dict.fromkeys(ike.auth.psk_file for _, ike in config.ike_peers if ike.auth.psk_file):
+        if len(parse_secret(found[file], file)) < SHORT:
+            log.warning("shared secret is short and can be guessed", file=file, fix="openssl rand -hex 32 makes one")
+    for file in credentials.unencrypted():
+        log.warning("private key is not encrypted", file=file, fix="xdpsec key encrypt")
+    for file, one in credentials.expiring(time.time()):
+        log.warning("certificate ends soon", file=file, name=one.name, days=int((one.ends - time.time()) // 86400))
 
 
 async def _sockets(supervisor: Peer) -> list[int]:
@@ -90,6 +109,7 @@ def build(
     given = [manual.spi_in for _, manual in config.manual]
     spis = Spis(security.table, native.bucket_of, given, os.urandom)
     sas = Sas(seats, slots, fleet, snapshots)
+    protected = [text for child in config.children for text in (*child.local, *child.remote)]
     return Ike(
         config,
         prepared.book,
@@ -99,4 +119,5 @@ def build(
         prepared.datagrams,
         lambda host: Gate(host, Machines()),
         prepared.helper,
+        Fetching(prepared.credentials.known, protected),
     )
