@@ -61,12 +61,13 @@ class Private(ABC):
         self.group, self.public, self._key = group, public, key
 
     def finish(self, peer_public: bytes) -> bytes:
-        """The shared secret; the private value is dropped, whatever comes of it. PeerError (INVALID_SYNTAX) when the
-        peer's value is no good."""
-        key, self._key = self._key, None
-        if key is None:
+        """The shared secret; the private value is dropped then. PeerError (INVALID_SYNTAX) when the peer's value is no
+        good: it was not used, and stays, since a stranger may have sent that before the peer's own came."""
+        if self._key is None:
             raise LocalError("this private value has served; start a new exchange")
-        return self._agree(key, peer_public)
+        secret = self._agree(self._key, peer_public)
+        self._key = None
+        return secret
 
     @abstractmethod
     def _agree(self, key: Any, peer_public: bytes) -> bytes: ...

@@ -58,12 +58,15 @@ def test_a_private_value_serves_once(group: Ke) -> None:
         private.finish(public)
 
 
-def test_a_private_value_is_dropped_after_a_refusal_too() -> None:
-    private = exchange.start(Ke.X25519, secrets.token_bytes)
-    with pytest.raises(PeerError):
-        private.finish(bytes(31))
+def test_a_private_value_outlives_a_bad_one_of_the_peer() -> None:
+    """A stranger can send that before the peer answers."""
+    private, peer = (exchange.start(Ke.X25519, secrets.token_bytes) for _ in range(2))
+    for bad in (bytes(31), bytes(32)):
+        with pytest.raises(PeerError):
+            private.finish(bad)
+    assert private.finish(peer.public) == peer.finish(private.public)
     with pytest.raises(LocalError):
-        private.finish(bytes(32))
+        private.finish(peer.public)
 
 
 @pytest.mark.parametrize("group", SIZES)
