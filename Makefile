@@ -22,8 +22,8 @@ fuzz:    ## a million mutated frames
 	@.venv/bin/python tests/run fuzz
 mutants: ## break one check at a time; a test named beforehand must fail
 	@tests/mutants
-interop: ## a Linux kernel as peer
-	@deploy/setup test && .venv/bin/python tests/run interop
+interop: ## every row with a Linux kernel, strongSwan and OpenIKED as peers; writes build/interop.json
+	@deploy/setup test && .venv/bin/python tests/run matrix
 docs:    ## write what is generated in docs/
 	@.venv/bin/python docs/generate.py && .venv/bin/python docs/generate_seen.py
 container: ## the steps of deploy/container in a Debian root; takes minutes

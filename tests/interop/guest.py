@@ -24,14 +24,19 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from interop import echo
+from interop.ike import vici as strongswan
 
 LINE = "/dev/ttyS0"
 MODULES = "/usr/lib/uml/modules"  # of the package user-mode-linux
 LOADED = (
-    "xfrm_user esp4 xfrm4_tunnel tunnel4 authenc authencesn gcm ghash-generic ctr cbc seqiv echainiv hmac "
-    "sha512_generic ansi_cprng"
+    "xfrm_user esp4 ah4 af_key xfrm4_tunnel tunnel4 authenc authencesn gcm ghash-generic ccm ctr cbc ecb seqiv "
+    "echainiv hmac sha512_generic des_generic cmac xcbc chacha20poly1305 chacha_generic poly1305_generic "
+    "crypto_null ansi_cprng"
 )
-SETTINGS = ("net/ipv4/ip_forward=1", "net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/default/rp_filter=0")
+SETTINGS = (
+    *("net/ipv4/ip_forward=1", "net/ipv4/conf/all/rp_filter=0", "net/ipv4/conf/default/rp_filter=0"),
+    "net/ipv4/conf/all/promote_secondaries=1",
+)
 RNDADDENTROPY = 0x40085203  # <linux/random.h>
 UDP_ENCAP, UDP_ENCAP_ESPINUDP = 100, 2  # <linux/udp.h>
 MOUNTS = (("proc", "/proc"), ("sysfs", "/sys"), ("tmpfs", "/run"), ("tmpfs", "/tmp"))
@@ -97,15 +102,22 @@ def ask(request: dict[str, Any]) -> dict[str, Any]:
     return {}
 
 
-VERBS = {"set_up": set_up, "run": run, "encapsulate": encapsulate, "serve": serve, "ask": ask}
+def vici(request: dict[str, Any]) -> dict[str, Any]:
+    """A command to the charon in here."""
+    words = (request[name] for name in ("path", "command", "message", "event", "limit"))
+    return {"said": strongswan.ask(*words)}
 
 
-def answer(line: bytes) -> dict[str, Any]:
-    request = json.loads(line)
+VERBS = {"set_up": set_up, "run": run, "encapsulate": encapsulate, "serve": serve, "ask": ask, "vici": vici}
+
+
+def answer(request: dict[str, Any]) -> dict[str, Any]:
+    """With the number of the question."""
     try:
-        return VERBS[request["verb"]](request)
-    except (OSError, ValueError, subprocess.SubprocessError) as error:
-        return {"error": f"{type(error).__name__}: {error}"}
+        said = VERBS[request["verb"]](request)
+    except (OSError, ValueError, subprocess.SubprocessError, strongswan.ViciError) as error:
+        said = {"error": f"{type(error).__name__}: {error}"}
+    return {"number": request["number"], **said}
 
 
 def main() -> None:
@@ -119,7 +131,7 @@ def main() -> None:
             while b"\n" not in buffer:
                 buffer += os.read(line.fileno(), 4096)
             request, _, buffer = buffer.partition(b"\n")
-            line.write(json.dumps(answer(request)).encode() + b"\n")
+            line.write(json.dumps(answer(json.loads(request))).encode() + b"\n")
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,8 @@ FILE = Path(__file__).resolve().parents[2] / "build" / "interop.json"
 
 @dataclass
 class Row:
-    """`role` says what we were: "gateway", or "-" where two others prove the harness. `detail` is for a person."""
+    """`role` says what we were: "gateway" with manual keys, "initiator" or "responder" with IKE, "-" where two others
+    prove the harness. `detail` is for a person."""
 
     peer: str
     version: str
@@ -41,6 +42,13 @@ class Results:
             row.detail = f"{type(error).__name__}: {error}".splitlines()[0]
             raise
         row.ok = True
+
+    def complete(self, wanted: Sequence[tuple[str, str, str]]) -> int:
+        """Add a red row for each (peer, role, case) that is not there; how many."""
+        there = {(row.peer, row.role, row.case) for row in self.rows}
+        missing = [key for key in wanted if key not in there]
+        self.rows += [Row(peer, "", role, case, detail="not played") for peer, role, case in missing]
+        return len(missing)
 
     def write(self) -> None:
         FILE.parent.mkdir(exist_ok=True)

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+from interop.ike.vici import Message, ViciError
 from xdpsec.demo.lab import Lab, Process, run
 
 KERNEL = Path("/usr/bin/linux.uml")  # the package user-mode-linux
@@ -41,6 +42,7 @@ class Guest:
         self._log = lab.directory / f"{namespace}-{interface}.console"
         self._line, theirs = socket.socketpair()
         self._buffer = b""
+        self._asked = 0
         self._process = _boot(lab, namespace, interface, theirs.fileno(), self._log)
         theirs.close()
         self._receive(BOOT_SECONDS)
@@ -70,15 +72,26 @@ class Guest:
         """A TCP echo server inside."""
         self._ask("serve", GRACE_SECONDS, address=address, port=port)
 
+    def vici(self, path: str, command: str, message: Message, event: str, wait: float) -> list[Message]:
+        """A command to the charon inside whose socket is at `path`; as in vici.ask."""
+        more = {"path": path, "command": command, "message": message, "event": event, "limit": wait}
+        try:
+            return list(self._ask("vici", wait + GRACE_SECONDS, **more)["said"])
+        except GuestError as error:
+            raise ViciError(str(error)) from None
+
     def ask(self, address: str, port: int, source: str, size: int, timeout: float = 60.0) -> None:
         """`size` bytes by TCP to an echo server and back."""
         self._ask("ask", timeout, address=address, port=port, source=source, size=size)
 
     def _ask(self, verb: str, timeout: float, **more: Any) -> dict[str, Any]:
-        request = json.dumps({"verb": verb, **more}).encode() + b"\n"
+        self._asked += 1
+        request = json.dumps({"verb": verb, "number": self._asked, **more}).encode() + b"\n"
         assert len(request) <= LINE, "the guest's serial line stops at more than its buffer"
         self._line.sendall(request)
         answer = self._receive(timeout)
+        while answer["number"] != self._asked:  # to a question that we gave up
+            answer = self._receive(timeout)
         if "error" in answer:
             raise GuestError(f"{verb}: {answer['error']}")
         return answer

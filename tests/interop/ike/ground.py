@@ -1,0 +1,75 @@
+"""Where two sides meet: a router between their networks, which translates addresses when a case wants it to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from netns.rig.tap import Tap
+
+from interop.ike.cases import LEFT_OUTER, LEFT_ROUTER, RIGHT_ROUTER, Case
+from xdpsec.demo.lab import Lab
+
+LEFT_PORT, RIGHT_PORT = "l0", "r0"
+#: The interface of either side towards the router.
+OUTSIDE = "wan0"
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Names of the namespaces; in `right`, or in a guest on its interface, runs the peer."""
+
+    lab: Lab
+    left: str
+    router: str
+    right: str
+
+    def tap(self) -> Tap:
+        """All that crosses the router, on both its cables."""
+        return Tap(self.router)
+
+    @contextmanager
+    def translated(self, case: Case) -> Iterator[None]:
+        """NAT of one side, as the case says."""
+        seen = ["SNAT", "--to-source", case.right_seen]
+        rules = {
+            "left": ["POSTROUTING", "-o", RIGHT_PORT, "-s", LEFT_OUTER, "-j", "MASQUERADE"],
+            "right": ["POSTROUTING", "-o", LEFT_PORT, "-s", case.right_outer, "-j", *seen],
+        }
+        rule = rules.get(case.option("nat"))
+        if not rule:
+            yield
+            return
+        self.lab.inside(self.router, "iptables", "-t", "nat", "-A", *rule)
+        try:
+            yield
+        finally:
+            self.lab.inside(self.router, "iptables", "-t", "nat", "-D", *rule)
+
+
+def arrive(case: Case, device: str, left: bool) -> list[str]:
+    """`ip` lines that give a side the address of this case alone, and its way to the other."""
+    outer, router = (LEFT_OUTER, LEFT_ROUTER) if left else (case.right_outer, RIGHT_ROUTER)
+    return [
+        f"address flush dev {device} scope global",
+        f"address add {outer}/16 dev {device}",
+        f"route replace default via {router}",
+    ]
+
+
+@contextmanager
+def ground() -> Iterator[Ground]:
+    """The left side's interface has its address; the right one's comes with each case."""
+    with Lab() as lab:
+        left, router, right = (lab.namespace(role) for role in ("left", "router", "right"))
+        lab.cable((left, OUTSIDE), (router, LEFT_PORT), 2)
+        lab.cable((router, RIGHT_PORT), (right, OUTSIDE))
+        lab.inside(router, "sysctl", "-qw", "net.ipv4.ip_forward=1")
+        for side in (left, right):  # to lose one address is not to lose all
+            lab.inside(side, "sysctl", "-qw", "net.ipv4.conf.all.promote_secondaries=1")
+        lab.ip(router, "address", "add", f"{LEFT_ROUTER}/16", "dev", LEFT_PORT)
+        lab.ip(router, "address", "add", f"{RIGHT_ROUTER}/16", "dev", RIGHT_PORT)
+        lab.ip(left, "address", "add", f"{LEFT_OUTER}/16", "dev", OUTSIDE)
+        lab.ip(left, "route", "add", "default", "via", LEFT_ROUTER)
+        yield Ground(lab, left, router, right)

@@ -1,0 +1,79 @@
+"""The cases as xdpsec is configured for them: one peer a case, as docs/config.md has it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from interop.ike import credentials
+from interop.ike.cases import LEFT_ID, RIGHT_ID, Case
+from interop.ike.ground import OUTSIDE
+from interop.ike.strongswan import PPK_ID, WIDE
+
+CHILD, INSIDE = "net", "lan0"
+USER, WORKERS = "nobody", 2
+
+
+def write(directory: Path, cases: Sequence[Case]) -> Path:
+    """The configuration file, with secrets and certificates beside it."""
+    lines = [
+        "[gateway]", f'outside = ["{OUTSIDE}"]', f'inside = ["{INSIDE}"]', f"workers = {WORKERS}", f'user = "{USER}"',
+        f'run_dir = "{directory}/run"', f'state_dir = "{directory}/state"', "allow_legacy = true",
+    ]  # fmt: skip
+    _keep(directory / "psk", credentials.PSK)
+    _keep(directory / "ppk", credentials.PPK)
+    _keep(directory / "ca.pem", credentials.authority().certificate)
+    for case in cases:
+        lines += _peer(directory, case)
+    config = directory / "xdpsec.toml"
+    config.write_text("\n".join(lines) + "\n")
+    return config
+
+
+def _keep(path: Path, text: str) -> str:
+    """A file that is root's alone; its name, quoted."""
+    if not path.exists():
+        path.touch(0o600)
+        path.write_text(text)
+    return f'"{path}"'
+
+
+def _peer(directory: Path, case: Case) -> list[str]:
+    local, remote = case.left_prefix, WIDE if case.option("wide") == "left" else case.right_prefix
+    begins = case.role == "initiator"
+    lines = [
+        f"[peers.{case.key}]", f'remote = "{case.right_seen}"', f'local_id = "{LEFT_ID}"', f'remote_id = "{RIGHT_ID}"',
+        f"auth = {_auth(directory, case)}", f"ike = {_list(case.option('left-ike', case.ike))}",
+        f"mobike = {str(bool(case.option('mobike'))).lower()}",
+    ]  # fmt: skip
+    if case.option("fragmentation") == "no":
+        lines.append("fragmentation = 0")
+    if case.option("dpd"):
+        lines.append(f"dpd = {case.option('dpd').removesuffix('s')}")
+    if case.option("childless"):
+        lines.append(f'childless = "{case.option("childless") if begins else "allow"}"')
+    if case.option("ppk"):
+        lines.append(f'ppk = {{ id = "{PPK_ID}", file = "{directory}/ppk", required = true }}')
+    if case.scenario == "pool":
+        lines.append('ask_address = ["ipv4"]' if begins else f'pool = {{ addresses = ["{case.pool}"] }}')
+        local, remote = (case.pool, remote) if begins else (local, case.pool)
+    lines += [
+        f"[peers.{case.key}.children.{CHILD}]", f'local = ["{local}"]', f'remote = ["{remote}"]',
+        f'{case.option("protocol", "esp")} = {_list(case.esp)}', f'mode = "{case.option("mode", "tunnel")}"',
+        'start = "wait"', "rekey_time = 0",
+    ]  # fmt: skip
+    return lines
+
+
+def _list(proposals: str) -> str:
+    return "[" + ", ".join(f'"{one}"' for one in proposals.split(",")) + "]"
+
+
+def _auth(directory: Path, case: Case) -> str:
+    kind = credentials.kind_of(case.auth)
+    if not kind:
+        return f'{{ psk_file = "{directory}/psk" }}'
+    own = credentials.leaf(LEFT_ID, kind)
+    certificate = _keep(directory / f"{kind}.pem", own.certificate)
+    key = _keep(directory / f"{kind}.key", own.key)
+    return f'{{ certificate = {certificate}, key = {key}, ca = ["{directory}/ca.pem"] }}'

@@ -1,0 +1,128 @@
+"""What a test asks of either side, whoever plays it, and the values in which it answers."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from interop.ike.cases import Case
+
+#: A handshake takes some tens of milliseconds; the cores are shared, and a guest kernel is slow.
+UP_SECONDS = 20.0
+STEP = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A child SA: words of algorithms.tsv, `packets` in and out as the side counts them. `ident` changes at a rekey."""
+
+    ident: str
+    words: frozenset[str]
+    protocol: str
+    mode: str
+    encapsulated: bool
+    packets: tuple[int, int]
+    local: tuple[str, ...]
+    remote: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Sa:
+    """An IKE SA with its children; `ident` changes at a rekey. `remote` is the peer's address and port."""
+
+    ident: str
+    words: frozenset[str]
+    children: tuple[Child, ...]
+    remote: str
+    extra: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Pings:
+    """What was sent and what was answered."""
+
+    sent: int
+    received: int
+
+
+class Side(Protocol):
+    """One daemon. Every call is bounded in time, and raises when it fails."""
+
+    version: str
+
+    @property
+    def host_namespace(self) -> str:
+        """Where its hosts' addresses are; a guest has none."""
+
+    def load(self, case: Case, left: bool) -> None:
+        """Configure the case, as its left or its right side."""
+
+    def unload(self, case: Case) -> None:
+        """Take it away, with its SAs, without waiting for the other side."""
+
+    def up(self, case: Case) -> None:
+        """Begin; returns when the child is up."""
+
+    def sas(self, case: Case) -> list[Sa]:
+        """What is established."""
+
+    def rekey_child(self, case: Case) -> None: ...
+
+    def rekey_ike(self, case: Case) -> None: ...
+
+    def down(self, case: Case) -> None:
+        """Delete, and tell the other side."""
+
+    def ping(self, source: str, destination: str, count: int, interval: float = 0.05) -> Pings:
+        """From a host of this side."""
+
+    def kill(self) -> None:
+        """End it as a power cut does."""
+
+    def start(self) -> None:
+        """Start it again."""
+
+    def move(self, case: Case) -> str:
+        """Change its outer address, and return the new one."""
+
+
+def only(side: Side, case: Case) -> Sa:
+    """The one SA with one child that there must be."""
+    found = side.sas(case)
+    assert len(found) == 1, f"{len(found)} IKE SAs: {found}"
+    assert len(found[0].children) == 1, f"{len(found[0].children)} children: {found[0].children}"
+    return found[0]
+
+
+def until(true: Callable[[], bool], what: str, seconds: float = UP_SECONDS) -> None:
+    """Wait for something that nobody tells."""
+    end = time.monotonic() + seconds
+    while not true():
+        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        time.sleep(STEP)
+
+
+def settled(side: Side, case: Case, changed: Callable[[Sa], bool] = lambda sa: True) -> Sa:
+    """Once there is one SA with one child again, and `changed` says that it is the new one."""
+    found: list[Sa] = []
+
+    def one() -> bool:
+        found[:] = side.sas(case)
+        return len(found) == 1 and len(found[0].children) == 1 and changed(found[0])
+
+    until(one, f"one SA with one child, there are {found}")
+    return found[0]
+
+
+def ping_words(source: str, destination: str, count: int, interval: float) -> Sequence[str]:
+    # ping waits for the last answer alone, a second at most
+    return ["ping", "-n", "-q", f"-c{count}", f"-i{interval}", "-W1", "-I", source, destination]
+
+
+def read_ping(text: str) -> Pings:
+    found = re.search(r"(\d+) packets transmitted, (\d+) received", text)
+    assert found, text
+    return Pings(int(found[1]), int(found[2]))
