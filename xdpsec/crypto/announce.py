@@ -61,11 +61,13 @@ def _build(one: Announcement) -> bytes:
     return bytes((3 + len(one.blob), one.method, one.link)) + one.blob
 
 
+_ROWS = (ED25519, ED448, *(table[digest] for table in (ECDSA, PSS, PKCS1) for digest in SHA2))
+_SIGNATURES = tuple(Announcement(one.method, 0, one.blob) for one in (*_ROWS, *ECDSA_PLAIN.values(), RSA_PLAIN))
+
+
 def signatures() -> tuple[Announcement, ...]:
     """Every signature that verify() of signing.py takes and RFC 8247 does not forbid, best first."""
-    rows = (ED25519, ED448, *(table[digest] for table in (ECDSA, PSS, PKCS1) for digest in SHA2))
-    plain = (*ECDSA_PLAIN.values(), RSA_PLAIN)
-    return tuple(Announcement(scheme.method, 0, scheme.blob) for scheme in (*rows, *plain))
+    return _SIGNATURES
 
 
 SHARED_KEY = Announcement(AuthMethod.PSK)

@@ -13,6 +13,12 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448, ed25519, padding, rsa
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    load_der_private_key,
+)
 
 from xdpsec.crypto.announce import Announcement
 from xdpsec.crypto.schemes import (
@@ -139,6 +145,33 @@ class Signer:
         """AUTH method and AUTH data over `octets`; PeerError as `choose`."""
         scheme = self.choose(hashes, announced)
         return scheme.method, sign(self.key, scheme, octets)
+
+    def job(self, octets: bytes, hashes: Collection[int], announced: tuple[Announcement, ...] = ()) -> Signature | None:
+        """The same as `sign`, as a job where the key is `slow`; None where it is not worth the trip."""
+        if not self.slow:
+            return None
+        key = self.key.private_bytes(Encoding.DER, PrivateFormat.PKCS8, NoEncryption())
+        return Signature(key, self.choose(hashes, announced), octets)
+
+
+@dataclass(frozen=True, slots=True)
+class Signature:
+    """A signature that is still to be made, as a job for the helper process (crypto/jobs.py says what that is). Gives
+    AUTH method and AUTH data. `key` is PKCS#8, DER."""
+
+    key: bytes = field(repr=False)
+    scheme: Scheme
+    octets: bytes = field(repr=False)
+
+    @property
+    def slow(self) -> bool:
+        return True
+
+    def run(self) -> tuple[int, bytes]:
+        # What we made ourselves needs no second look at its primes, which takes longer than the signature.
+        key = load_der_private_key(self.key, None, unsafe_skip_rsa_key_validation=True)
+        assert isinstance(key, PrivateKey)
+        return self.scheme.method, sign(key, self.scheme, self.octets)
 
 
 def sign(key: PrivateKey, scheme: Scheme, octets: bytes) -> bytes:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
     from xdpsec.crypto.announce import Announcement
-    from xdpsec.ike.events import Path
+    from xdpsec.ike.events import Job, Path
 
 ANY_PORT = (0, 65535)
 
@@ -81,6 +81,10 @@ class Signer(Protocol):
 
     def sign(self, octets: bytes, hashes: frozenset[int], announced: tuple[Announcement, ...]) -> tuple[int, bytes]:
         """(AUTH method, AUTH data) over the octets; PeerError when the peer can verify none of ours."""
+        ...
+
+    def job(self, octets: bytes, hashes: frozenset[int], announced: tuple[Announcement, ...]) -> Job | None:
+        """`sign` as work for the helper process, None where the key is quick."""
         ...
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from pathlib import Path
 
 import openssl
@@ -199,3 +200,20 @@ def test_announced_methods_decide() -> None:
 
 def test_private_keys_do_not_show() -> None:
     assert "key" not in repr(Signer(openssl.key("p256")))
+
+
+def test_a_slow_key_travels() -> None:
+    """RSA from 3072 bits on signs in the helper process: the job is pickled there and back."""
+    assert Signer(openssl.key("rsa2048")).job(OCTETS, ALL) is None
+    assert Signer(openssl.key("p521")).job(OCTETS, ALL) is None
+    job = Signer(openssl.key("rsa3072")).job(OCTETS, ALL)
+    assert job is not None
+    assert job.slow
+    there = pickle.loads(pickle.dumps(job))
+    method, data = pickle.loads(pickle.dumps(there.run()))
+    found = verify(openssl.key("rsa3072").public_key(), method, data, OCTETS)
+    assert found == PSS[HashAlgorithm.SHA2_256]
+    assert "key" not in repr(job)
+    assert str(OCTETS) not in repr(job)
+    with pytest.raises(PeerError, match="announced no method"):
+        Signer(openssl.key("rsa3072")).job(OCTETS, ALL, (Announcement(2),))

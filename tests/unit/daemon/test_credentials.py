@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-
-sys.path.append(str(Path(__file__).parents[1] / "crypto"))
 from authority import LEAF, Authority, pem
 from openssl import key_pem
 

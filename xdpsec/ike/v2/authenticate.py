@@ -16,7 +16,7 @@ from xdpsec.crypto.trust import NeedsFetch
 from xdpsec.errors import PeerError
 from xdpsec.ike.settings import Identity, PeerSettings, Ppk, Trust
 from xdpsec.ike.v2 import keys
-from xdpsec.ike.v2.flow import Fetch, Steps
+from xdpsec.ike.v2.flow import Fetch, Steps, Work
 from xdpsec.ike.v2.sa import IkeKeys, IkeSa
 from xdpsec.numbers import AuthMethod, CertEncoding, NotifyType
 from xdpsec.wire.payloads import Auth, Certificate, Payload
@@ -55,10 +55,14 @@ class Octets:
 
 def prove(peer: PeerSettings, sa: IkeSa, octets: bytes) -> Steps[tuple[int, bytes]]:
     """(AUTH method, data) of ours. PeerError when the peer can verify nothing that we have."""
-    yield from ()
     shake, suite = sa.shake, sa.algorithms
-    if peer.local_auth.signer is not None:
-        return peer.local_auth.signer.sign(octets, shake.hashes, shake.methods)
+    signer = peer.local_auth.signer
+    if signer is not None:
+        job = signer.job(octets, shake.hashes, shake.methods)
+        if job is not None:
+            signed: tuple[int, bytes] = yield Work(job)
+            return signed
+        return signer.sign(octets, shake.hashes, shake.methods)
     return AuthMethod.PSK, shared_key_auth(suite.prf, peer.local_auth.psk, octets)
 
 

@@ -65,7 +65,7 @@ def offered(peer: PeerSettings) -> tuple[Notify, ...]:
     """An initiator's notifies in IKE_SA_INIT."""
     rows = (
         (peer.fragment > 0, NotifyType.IKEV2_FRAGMENTATION_SUPPORTED, b""),
-        (peer.remote_auth.trust is not None, NotifyType.SIGNATURE_HASH_ALGORITHMS, _HASHES),
+        (bool(peer.remote_auth.trust or peer.local_auth.signer), NotifyType.SIGNATURE_HASH_ALGORITHMS, _HASHES),
         (_hybrids(peer), NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED, b""),
         (True, NotifyType.IKE_SA_INIT_FULL_TRANSCRIPT_AUTH, b""),
         (bool(peer.ppks), NotifyType.USE_PPK, b""),

@@ -13,6 +13,7 @@ from xdpsec.crypto.signing import PrivateKey
 
 KINDS = {
     "rsa2048": "-algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+    "rsa3072": "-algorithm RSA -pkeyopt rsa_keygen_bits:3072",
     "rsa1024": "-algorithm RSA -pkeyopt rsa_keygen_bits:1024",
     "p256": "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
     "p384": "-algorithm EC -pkeyopt ec_paramgen_curve:P-384",
