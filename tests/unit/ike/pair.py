@@ -128,6 +128,7 @@ class Side:
     sending: dict[int, int] = field(default_factory=dict)  # child index -> SPI in use
     freed: list[int] = field(default_factory=list)
     spis: dict[bytes, Machine] = field(default_factory=dict)
+    firsts: dict[bytes, Machine] = field(default_factory=dict)  # by the initiator's SPI of its first message
     leases: Leases = field(default_factory=Leases)
     clock: float = 1_700_000_000.0
 
@@ -315,10 +316,11 @@ class Pair:
         initiator = bool(data[19] & 0x08) if len(data) > 19 else False
         machine = side.spis.get(data[8:16] if initiator else data[:8])
         if machine is None and initiator and data[8:16] == bytes(8):
-            machine = next((one for one in side.machines if one.sas and one.sas[0].spi_i == data[:8]), None)
-            if machine is None:
+            machine = side.firsts.get(data[:8])
+            if machine is None or machine.done:
                 machine = Machine(len(side.machines), side, side, path, self.now)
                 side.machines.append(machine)
+                side.firsts[data[:8]] = machine
         if machine is not None:
             machine.receive(data, path, self.now)
 
@@ -340,7 +342,7 @@ class Pair:
 
     def agree(self) -> None:
         """Both sides have the same children, mirrored, with the same keys and suites, and send on them."""
-        assert len(self.a.installed) == len(self.b.installed)
+        assert len(self.a.installed) == len(self.b.installed), self.a.why() + self.b.why()
         others = {one.spi_out: one for one in self.b.installed.values()}
         for one in self.a.installed.values():
             other = others[one.spi_in]

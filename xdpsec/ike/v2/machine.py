@@ -280,6 +280,7 @@ class Machine:
     def lose(self, sa: IkeSa, reason: str, error: PeerError) -> None:
         """Children, steps and tasks of an SA that ends."""
         for child in tuple(sa.children.values()):
+            wishes.elsewhere(self, child)
             self.retire(sa, child, reason)
         self._drop_flows(sa)
         followup.forget(self, sa)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from xdpsec.errors import LocalError
+from xdpsec.ike.events import UseOutbound
 from xdpsec.ike.settings import ChildSettings, PeerSettings
 from xdpsec.ike.v2 import children, create_child, ike_sa_init, informational, rekey_ike, removal
 from xdpsec.ike.v2.flow import Reply
-from xdpsec.ike.v2.sa import IkeSa, State
+from xdpsec.ike.v2.sa import Child, IkeSa, State
 
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
@@ -81,3 +82,14 @@ def outlived(m: Machine) -> None:
         if sa.state != State.DEAD:
             soon = m.now + m.host.limits.outlived_seconds
             sa.expire_at = min(sa.expire_at or soon, soon)
+
+
+def elsewhere(m: Machine, gone: Child) -> None:
+    """A child goes with its IKE SA, and another talk with this peer may have made it too: send on that one."""
+    if m.peer is None:
+        return
+    for other in m.registry.established(m.peer.name, m.remote_id):
+        for one in other.sa.children.values() if other is not m and other.sas else ():
+            if (one.settings.index, one.resource, one.deleting) == (gone.settings.index, gone.resource, False):
+                m.emit(UseOutbound(other.number, one.spi_in, one.spi_out, one.settings.index))
+                return
