@@ -92,8 +92,8 @@ def _table(title: str, model: type[BaseModel]) -> Iterator[str]:
 
 
 def _suite(suite: Suite) -> str:
-    mode = "counter mode" if suite.counter else ""
-    return f"| `{suite.name}` | {suite.key_len} | {suite.auth_len or ''} | {suite.icv_len} | {mode} |"
+    mode = "counter mode" if suite.counter else "weak" if suite.legacy else ""
+    return f"| `{suite.name}` | {suite.key_len or ''} | {suite.auth_len or ''} | {suite.icv_len} | {mode} |"
 
 
 def reference() -> str:
@@ -101,7 +101,11 @@ def reference() -> str:
     lines = [HEAD.rstrip()]
     for title, model in TABLES:
         lines += _table(title, model)
-    lines += ["\n## Suites\n", "Lengths in bytes. A counter mode needs `allow_manual_counter_modes = true`.\n"]
+    lines += [
+        "\n## Suites\n",
+        "Lengths in bytes. A counter mode needs `allow_manual_counter_modes = true`,\n"
+        "a weak one `allow_legacy = true`.\n",
+    ]
     lines += ["| `esp` | encryption key (with salt) | integrity key | ICV | |", "| --- | --- | --- | --- | --- |"]
     lines += [_suite(suite) for suite in SUITES.values()]
     return "\n".join(lines) + "\n" + TAIL

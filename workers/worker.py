@@ -52,6 +52,7 @@ def build(start: WorkerStart) -> native.Worker:
             "wake_fds": wake,
             "burst": start.burst,
             "spin_us": start.spin_us,
+            "hold": start.hold,
         },
     )
     worker = native.Worker(conf, [umem, pool, state, counters, handoff, wake])

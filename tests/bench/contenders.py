@@ -170,7 +170,8 @@ def worker_start(given: Ports, worker: int, core: int, channel: int) -> WorkerSt
         worker=worker, workers=given.workers, core=core, uid=NOBODY, gid=NOBODY, parent=os.getpid(),
         channel_fd=channel, umem_fd=memory.umem, umem_size=memory.umem_size, chunk_size=memory.chunk_size,
         pool_fd=memory.pool, state_fd=memory.state, state_size=memory.state_size, counters_fd=memory.counters,
-        handoff_fd=memory.handoff, wake_fds=memory.wake if given.workers > 1 else (), burst=64, spin_us=0, ports=starts,
+        handoff_fd=memory.handoff, wake_fds=memory.wake if given.workers > 1 else (), burst=64, spin_us=0, hold=64,
+        ports=starts,
     )  # fmt: skip
 
 

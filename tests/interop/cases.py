@@ -10,7 +10,7 @@ import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from xdpsec.config.suites import GCM_SALT, SUITES, Suite
+from xdpsec.config.suites import SUITES, Suite
 
 NATT = 4500
 #: So few numbers before 2^32 that the pings of a case cross it.
@@ -146,5 +146,5 @@ def child_table(case: Case, peer: str, keys: Path, here: Side, there: Side) -> s
 
 
 def split(key: bytes) -> tuple[bytes, bytes]:
-    """An AEAD's key and its salt."""
-    return key[:-GCM_SALT], key[-GCM_SALT:]
+    """The key of AES-GCM and its salt (RFC 4106 sec. 8.1)."""
+    return key[:-4], key[-4:]

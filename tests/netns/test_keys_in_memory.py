@@ -58,7 +58,7 @@ def worker(tmp_path: Path) -> Iterator[Worker]:
         worker=0, workers=1, core=-1, uid=NOBODY, gid=NOBODY, parent=os.getpid(), channel_fd=theirs.fileno(),
         umem_fd=memory.umem, umem_size=memory.umem_size, chunk_size=CHUNK, pool_fd=memory.pool, state_fd=memory.state,
         state_size=memory.state_size, counters_fd=memory.counters, handoff_fd=memory.handoff, wake_fds=(), burst=64,
-        spin_us=0, ports=(),
+        spin_us=0, hold=64, ports=(),
     )  # fmt: skip
     command = [sys.executable, "-m", "xdpsec.workers", start.to_json()]
     process = subprocess.Popen(command, pass_fds=start.descriptors())
@@ -107,7 +107,9 @@ def install(suite: Suite, key: bytes, auth_key: bytes, outbound: bool, engine: s
 
 @pytest.mark.parametrize("engine", ["ipsec-mb", "openssl"])
 @pytest.mark.parametrize("outbound", [False, True], ids=["inbound", "outbound"])
-@pytest.mark.parametrize("name", ["aes128gcm16", "aes256-sha256", "aes256-sha512"])
+@pytest.mark.parametrize(
+    "name", ["aes128gcm16", "aes256-sha256", "aes256-sha512", "aes256ccm8", "aes192ctr-aescmac", "chacha20poly1305"]
+)
 def test_a_dropped_sa_leaves_no_key(worker: Worker, name: str, outbound: bool, engine: str) -> None:
     suite = SUITES[name]
     key, auth_key = secrets.token_bytes(suite.key_len), secrets.token_bytes(suite.auth_len)

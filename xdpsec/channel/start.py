@@ -62,6 +62,7 @@ class WorkerStart:
     wake_fds: tuple[int, ...]
     burst: int
     spin_us: int
+    hold: int  # frames of one child that wait for its SA
     ports: tuple[PortStart, ...]
 
     def to_json(self) -> str:

@@ -16,7 +16,7 @@ MAX_PREFIXES = 65536
 
 def refusals(config: Config) -> Iterator[Refusal]:
     """Every refusal, in no particular order."""
-    for check in (_interfaces, _spis, _key_files, _counter_modes, _overlaps, _prefixes):
+    for check in (_interfaces, _spis, _key_files, _counter_modes, _legacy, _overlaps, _prefixes):
         yield from check(config)
 
 
@@ -68,6 +68,13 @@ def _counter_modes(config: Config) -> Iterator[Refusal]:
             text = f"{manual.suite.name} is a counter mode, which manual keys must not use (RFC 8221 sec. 3)"
             fix = 'choose esp = "aes256-sha256", or set allow_manual_counter_modes = true in [gateway]'
             yield _manual(child, "esp"), text, fix
+
+
+def _legacy(config: Config) -> Iterator[Refusal]:
+    for child, manual in config.manual:
+        if manual.suite.legacy and not config.gateway.allow_legacy:
+            fix = 'choose esp = "aes256-sha256", or set allow_legacy = true in [gateway]'
+            yield _manual(child, "esp"), f"{manual.suite.name} is weak (RFC 8221 sec. 5)", fix
 
 
 def _meet(one: tuple[str, ...], other: tuple[str, ...]) -> bool:

@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from xdpsec.config.lines import key_lines, line_of
-from xdpsec.config.suites import GCM_SALT, Suite
+from xdpsec.config.suites import Suite
 from xdpsec.errors import ConfigError
 
 MAX_SIZE = 64 << 10
@@ -26,7 +26,8 @@ _DIRECTIONS = ("inbound", "outbound")
 
 @dataclass(frozen=True, slots=True)
 class SaKey:
-    """Keys of one SA in one direction; `encryption` ends with an AEAD's salt, whose `integrity` is empty."""
+    """Keys of one SA in one direction. `encryption` ends with the salt and is empty where nothing is encrypted;
+    `integrity` is empty for an AEAD."""
 
     encryption: bytes = field(repr=False)
     integrity: bytes = field(repr=False)
@@ -116,18 +117,23 @@ class _Reader:
             if name not in ("encryption", "integrity"):
                 raise self._error((direction, name), "is not known", "keep encryption and integrity", hide=True)
         suite = self._suite
-        parts = f"{suite.key_len - GCM_SALT} of the key and {GCM_SALT} of the salt" if suite.counter else "of the key"
-        encryption = self._bytes(table, direction, "encryption", suite.key_len, parts)
-        if suite.auth_len:
-            return SaKey(encryption, self._bytes(table, direction, "integrity", suite.auth_len, "of the key"))
-        if "integrity" in table:
-            text = f"has no place: {suite.name} protects integrity with the same key"
-            raise self._error((direction, "integrity"), text, "remove it")
-        return SaKey(encryption, b"")
+        salt, name = suite.salt_len, "nonce" if suite.auth_len else "salt"
+        parts = f"{suite.key_len - salt} of the key and {salt} of the {name}" if salt else "of the key"
+        encryption = self._key(table, direction, "encryption", suite.key_len, parts, "encrypts nothing")
+        same = "protects integrity with the same key"
+        return SaKey(encryption, self._key(table, direction, "integrity", suite.auth_len, "of the key", same))
+
+    def _key(self, table: dict[str, Any], direction: str, name: str, size: int, parts: str, without: str) -> bytes:
+        """One of the two keys; empty, and refused when it is there, for a suite that has none of its kind."""
+        if size:
+            return self._bytes(table, direction, name, size, parts)
+        if name in table:
+            raise self._error((direction, name), f"has no place: {self._suite.name} {without}", "remove it")
+        return b""
 
     def _form(self, direction: str) -> str:
-        integrity = ', integrity = "hex"' if self._suite.auth_len else ""
-        return f'add {direction} = {{ encryption = "hex"{integrity} }}'
+        wanted = (("encryption", self._suite.key_len), ("integrity", self._suite.auth_len))
+        return f"add {direction} = {{ " + ", ".join(f'{name} = "hex"' for name, size in wanted if size) + " }"
 
     def _bytes(self, table: dict[str, Any], direction: str, name: str, size: int, parts: str) -> bytes:
         path = (direction, name)

@@ -107,6 +107,7 @@ def _gateway(table: GatewayTable, cores: Sequence[int]) -> values.Gateway:
         cores=worker_cores(table.workers, cores),
         burst=table.burst,
         spin_us=table.spin_us,
+        hold_frames=table.hold_frames,
         engine=table.engine,
         xdp=table.xdp,
         replay_window=table.replay_window,

@@ -5,6 +5,7 @@ Shapes only; what two places of the file must not say together is in checks.py. 
 
 from __future__ import annotations
 
+import difflib
 import ipaddress
 from typing import Annotated, Any, Literal, Self
 
@@ -23,7 +24,8 @@ MAX_SELECTORS = 16  # XS_SELECTORS_MAX: rows of one SA
 
 def _suite(text: str) -> str:
     if text not in SUITES:
-        raise ValueError(f"unknown suite {text!r}; choose one of {', '.join(SUITES)}")
+        near = difflib.get_close_matches(text, SUITES, 3, 0.0)
+        raise ValueError(f"unknown suite {text!r}; perhaps {', '.join(near)}; docs/config.md lists all")
     return text
 
 
@@ -44,16 +46,19 @@ class GatewayTable(Table):
     """Most frames that a worker takes from a ring at once."""
     spin_us: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Microseconds that an idle worker goes on looking before it sleeps."""
+    hold_frames: Annotated[int, Field(ge=1, le=1024)] = 64
+    """Frames of one child that wait in a worker for an SA, three seconds at most; 1024 of all children together."""
     engine: Literal["auto", "ipsec-mb", "openssl"] = "auto"
-    """The crypto library. "auto": intel-ipsec-mb where it passes its known answers, else OpenSSL."""
+    """The crypto library. "auto": intel-ipsec-mb where it passes its known answers, else OpenSSL. What one lacks
+    (AES-XCBC, AES-CCM with 192 bits) the other serves; `xdpsec list-sas` says which."""
     xdp: Literal["auto", "native", "generic"] = "auto"
     """How XDP is attached. "auto": native, else generic; `xdpsec status` says which."""
     replay_window: Annotated[int, Field(ge=64, le=MAX_WINDOW, multiple_of=64)] = MAX_WINDOW
     """Packets that may arrive late and still be taken (RFC 4303 sec. 3.4.3)."""
     allow_manual_counter_modes: bool = False
-    """Lets manual SAs use AES-GCM, which RFC 8221 sec. 3 forbids; see the warning in guide.md."""
+    """Lets manual SAs use counter modes such as AES-GCM, which RFC 8221 sec. 3 forbids; see the warning in guide.md."""
     allow_legacy: bool = False
-    """Lets proposals name what is weak: 3des, modp1024, modp1536."""
+    """Lets proposals and manual SAs name what is weak: 3des, modp1024, modp1536."""
     user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "xdpsec"
     """Account of the control process and the workers. It must exist, and not be root."""
     run_dir: FilePath = "/run/xdpsec"

@@ -17,14 +17,16 @@ ANY_PORT = (0, 65535)
 
 @dataclass(frozen=True, slots=True)
 class Gateway:
-    """`cores[w]` is the core of worker w. `spin_us` microseconds, `replay_window` packets. `engine` "auto",
-    "ipsec-mb" or "openssl"; `xdp` "auto", "native" or "generic"; `user` the account of control and workers."""
+    """`cores[w]` is the core of worker w. `spin_us` microseconds, `hold_frames` frames of a child, `replay_window`
+    packets. `engine` "auto", "ipsec-mb" or "openssl"; `xdp` "auto", "native" or "generic"; `user` the account of
+    control and workers."""
 
     outside: tuple[str, ...]
     inside: tuple[str, ...]
     cores: tuple[int, ...]
     burst: int
     spin_us: int
+    hold_frames: int
     engine: str
     xdp: str
     replay_window: int

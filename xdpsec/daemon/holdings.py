@@ -205,6 +205,7 @@ class Holdings:
             wake_fds=held.wake if gateway.workers > 1 else (),
             burst=gateway.burst,
             spin_us=gateway.spin_us,
+            hold=gateway.hold_frames,
             ports=tuple(self._port_start(worker, port) for port in sorted(self.attached)),
         )
 

@@ -23,6 +23,8 @@ STATE_MAGIC = 0x7864707365633031  # XS_STATE_MAGIC, "xdpsec01"
 BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 #: Chunks that a worker may keep at hand (XS_CACHE_MAX of the core).
 WORKER_CACHE = 2048
+#: Frames that wait in a worker: for SAs, and for neighbours (XS_HELD_FOR_HOPS of the core).
+WORKER_HELD: int = lib.XS_HELD_MAX + 256
 #: With 256 bytes of headroom and 64 of tailroom, this MTU still fits a chunk of 2 KiB.
 SMALL_CHUNK_MTU = 1700
 
@@ -33,8 +35,9 @@ def chunk_size(mtus: Iterable[int]) -> int:
 
 
 def chunk_count(workers: int, queues: int, rings: Rings) -> int:
-    """Chunks of the UMEM: every ring of every queue full at once, and every worker's cache. A multiple of 64."""
-    count = queues * (rings.fill + workers * (rings.rx + rings.tx)) + workers * WORKER_CACHE
+    """Chunks of the UMEM: every ring of every queue full at once, every worker's cache and what waits in
+    it. A multiple of 64."""
+    count = queues * (rings.fill + workers * (rings.rx + rings.tx)) + workers * (WORKER_CACHE + WORKER_HELD)
     return (count + 63) // 64 * 64
 
 

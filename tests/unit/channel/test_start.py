@@ -13,7 +13,7 @@ PORT = PortStart(index=0, role=1, mac="020000000001", mtu=1500, addr4="10.0.0.1"
 START = WorkerStart(
     worker=1, workers=2, core=-1, uid=65534, gid=65534, parent=1, channel_fd=3, umem_fd=4, umem_size=1 << 20,
     chunk_size=2048, pool_fd=5, state_fd=6, state_size=4096, counters_fd=7, handoff_fd=8, wake_fds=(9, 10), burst=64,
-    spin_us=0, ports=(PORT,),
+    spin_us=0, hold=64, ports=(PORT,),
 )  # fmt: skip
 CONTROL = ControlStart(
     uid=65534, gid=65534, parent=1, boot_id="11111111-aaaa", channel_fd=3, config_fd=4, config_file="/etc/gw.toml",

@@ -14,12 +14,22 @@ from xdpsec.config.keys import KeyPair, SaKey, check_distinct, check_owner, pars
 from xdpsec.config.suites import SUITES
 from xdpsec.errors import ConfigError
 
-#: Bytes of key (with salt) and integrity key: RFC 4106 sec. 8.1, RFC 3602, RFC 2404, RFC 4868 sec. 2.1.1.
+#: Bytes of key (with salt or nonce) and integrity key: RFC 4106 sec. 8.1, RFC 4309 sec. 7.1, RFC 7634 sec. 2, RFC 3686
+#: sec. 5.1, RFC 3602, RFC 2451; RFC 2404, RFC 4868 sec. 2.1.1, RFC 3566, RFC 4494.
+MACS = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64, "aesxcbc": 16, "aescmac": 16}
 LENGTHS = {
-    "aes128gcm16": (20, 0), "aes256gcm16": (36, 0),
-    "aes128-sha1": (16, 20), "aes128-sha256": (16, 32), "aes128-sha384": (16, 48), "aes128-sha512": (16, 64),
-    "aes256-sha1": (32, 20), "aes256-sha256": (32, 32), "aes256-sha384": (32, 48), "aes256-sha512": (32, 64),
-}  # fmt: skip
+    **{f"aes{bits}gcm{icv}": (size + 4, 0) for bits, size in ((128, 16), (192, 24), (256, 32)) for icv in (8, 12, 16)},
+    **{f"aes{bits}ccm{icv}": (size + 3, 0) for bits, size in ((128, 16), (192, 24), (256, 32)) for icv in (8, 12, 16)},
+    "chacha20poly1305": (36, 0),
+    **{
+        f"{cipher}-{mac}": (size, auth)
+        for cipher, size in (
+            *(("aes128", 16), ("aes192", 24), ("aes256", 32), ("aes128ctr", 20), ("aes192ctr", 28), ("aes256ctr", 36)),
+            *(("null", 0), ("3des", 24)),
+        )
+        for mac, auth in MACS.items()
+    },
+}
 CBC = SUITES["aes256-sha256"]
 IN, IN_AUTH, OUT, OUT_AUTH = (f"{n:x}" * 64 for n in (10, 11, 12, 13))
 GOOD = f"""inbound = {{ encryption = "{IN}", integrity = "{IN_AUTH}" }}
@@ -44,13 +54,18 @@ def test_every_suite_is_listed() -> None:
 @pytest.mark.parametrize("wrong", [-1, 0, 1])
 def test_lengths(name: str, wrong: int) -> None:
     key, auth = LENGTHS[name]
-    rows = [secrets.token_hex(size) for size in (key + wrong, auth, key, auth)]
+    spoilt = "encryption" if key else "integrity"
+    rows = [secrets.token_hex(size) for size in (key, auth, key, auth)]
+    rows[not key] = secrets.token_hex((key or auth) + wrong)
+    fields = [
+        f'{field} = "{row}"' * bool(row) for field, row in zip(["encryption", "integrity"] * 2, rows, strict=True)
+    ]
     text = "\n".join(
-        f'{direction} = {{ encryption = "{rows[at]}"' + (f', integrity = "{rows[at + 1]}"' if auth else "") + " }"
+        f"{direction} = {{ {', '.join(filter(None, fields[at : at + 2]))} }}"
         for direction, at in (("inbound", 0), ("outbound", 2))
     )
     if wrong:
-        assert refused(text, name).key == "inbound.encryption"
+        assert refused(text, name).key == f"inbound.{spoilt}"
         return
     pair = parse_keys(text.encode(), "lab.keys", SUITES[name])
     assert [k.hex() for k in (pair.inbound.encryption, pair.inbound.integrity)] == rows[:2]
@@ -96,6 +111,9 @@ def test_more_refusals() -> None:
     assert "no table" in str(refused(f'inbound = "{IN}"\n'))
     assert "not TOML" in str(refused(f"inbound = {IN}"))
     assert "no place" in str(refused(GOOD.replace(IN, IN + "0" * 8), "aes256gcm16"))
+    assert "encryption: has no place: null-sha256 encrypts nothing" in str(refused(GOOD, "null-sha256"))
+    assert 'add inbound = { integrity = "hex" }' in str(refused("", "null-sha256"))
+    assert "32 of the key and 4 of the nonce" in str(refused(GOOD, "aes256ctr-sha256"))
 
 
 def test_one_key_in_two_files_is_refused_but_for_another_salt() -> None:

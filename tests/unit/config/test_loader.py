@@ -54,6 +54,7 @@ def test_a_whole_file() -> None:
     gateway = config.gateway
     assert (gateway.outside, gateway.inside, gateway.cores) == (("eth0",), ("eth1",), (1, 0, 1, 0))
     assert (gateway.burst, gateway.spin_us, gateway.engine, gateway.replay_window) == (64, 0, "auto", 4096)
+    assert gateway.hold_frames == 64
     assert (gateway.run_dir, gateway.state_dir) == ("/run/xdpsec", "/var/lib/xdpsec")
     assert (gateway.metrics_host, gateway.metrics_port) == ("127.0.0.1", 9310)
     assert not gateway.allow_manual_counter_modes
@@ -72,7 +73,8 @@ def test_a_whole_file() -> None:
 
 @pytest.mark.parametrize("name", SUITES)
 def test_every_suite(name: str) -> None:
-    text = WHOLE.replace("workers = 4", "allow_manual_counter_modes = true").replace("aes256-sha256", name)
+    allowed = "allow_manual_counter_modes = true\nallow_legacy = true"
+    text = WHOLE.replace("workers = 4", allowed).replace("aes256-sha256", name)
     assert next(manual.suite for _, manual in read(text).manual) is SUITES[name]
 
 
@@ -111,7 +113,11 @@ ROWS = [
     ("0x1001", "255", 9, f"{CHILD}.manual.spi_in", "256 to 0xffffffff"),
     ("0x2001", "0x100000000", 9, f"{CHILD}.manual.spi_out", "256 to 0xffffffff"),
     ("0x1001", "0x1002", 16, f"{LAB}.manual.spi_in", "branch/lan already"),
-    ("aes256-sha256", "des-md5", 9, f"{CHILD}.manual.esp", "aes256gcm16"),
+    ("aes256-sha256", "des-md5", 9, f"{CHILD}.manual.esp", "perhaps 3des-"),
+    ("workers = 4", "hold_frames = 1025", 5, "gateway.hold_frames", "at most 1024"),
+    ("aes256-sha256", "aes255-sha256", 9, f"{CHILD}.manual.esp", "perhaps aes256-sha256"),
+    ("aes256-sha256", "chacha20poly1305", 9, f"{CHILD}.manual.esp", "allow_manual_counter_modes"),
+    ("aes256-sha256", "3des-sha256", 9, f"{CHILD}.manual.esp", "allow_legacy"),
     ("aes256-sha256", "aes256gcm16", 9, f"{CHILD}.manual.esp", "allow_manual_counter_modes"),
     ("/etc/xdpsec/lab.keys", "/etc/xdpsec/lan.keys", 16, f"{LAB}.manual.key_file", "branch/lan already"),
     ('"/etc/xdpsec/lab.keys"', '"lab.keys"', 16, f"{LAB}.manual.key_file", "absolute"),

@@ -80,7 +80,7 @@ def test_the_pool_is_whole_and_the_counters_hold_every_worker(tmp_path: Path) ->
 @pytest.mark.parametrize("workers", [1, 2, 4])
 def test_the_umem_holds_every_ring_at_once(workers: int) -> None:
     rings = Rings(rx=1024, tx=512, fill=2048, completion=2048)
-    assert regions.chunk_count(workers, 4, rings) >= 4 * (2048 + workers * (1024 + 512)) + workers * 2048
+    assert regions.chunk_count(workers, 4, rings) >= 4 * (2048 + workers * (1024 + 512)) + workers * (2048 + 1024 + 256)
     chunks = regions.chunk_count(workers, 3, Rings(rx=1, tx=1, fill=1, completion=1))
     assert chunks % 64 == 0
 

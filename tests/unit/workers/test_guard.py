@@ -227,6 +227,15 @@ print("served", os.getpid() > 0)
     assert answer == "served True"
 
 
+#: Cipher, MAC, their keys' lengths, ICV: each cipher and MAC; the last two are one engine's alone.
+SUITES = (
+    ("aes-gcm", "", 20, 0, 16), ("aes-cbc", "sha256", 32, 32, 16), ("aes-ccm", "", 35, 0, 8),
+    ("aes-ctr", "cmac", 20, 16, 12), ("chacha20-poly1305", "", 36, 0, 16), ("null", "sha512", 0, 64, 32),
+    ("3des-cbc", "sha1", 24, 20, 12),
+    ("aes-cbc", "sha384", 24, 48, 24), ("aes-cbc", "xcbc", 16, 16, 12), ("aes-ccm", "", 27, 0, 12),
+)  # fmt: skip
+
+
 @pytest.mark.parametrize("engine", ["ipsec-mb", "openssl"])
 def test_the_engines_take_keys_behind_the_filter(engine: str) -> None:
     """A worker gets its SAs after it is confined: key set-up must need no file and no further call."""
@@ -238,28 +247,29 @@ from xdpsec.daemon import regions
 from pathlib import Path
 import tempfile
 path = Path(tempfile.mkdtemp()) / "sa_state"
-state, slots = regions.open_state(path, 8, b"boot")
+state, slots = regions.open_state(path, 16, b"boot")
 made = regions.make(1, 256, 2048, state, slots)
 from xdpsec.channel.start import WorkerStart
 start = WorkerStart(0, 1, -1, 65534, 65534, os.getppid(), -1, made.umem, made.umem_size, 2048, made.pool, made.state,
-                    made.state_size, made.counters, made.handoff, made.wake, 64, 0, ())
+                    made.state_size, made.counters, made.handoff, made.wake, 64, 0, 64, ())
 w = worker.build(start)
 path.unlink(); path.parent.rmdir()
 """
         + "worker.confine(start)\n"
         + f"""
-for spi, cipher, auth, key, auth_key in ((0x1001, "aes-gcm", "", 20, 0), (0x1002, "aes-cbc", "sha256", 32, 32)):
-    m = SaInstall(spi, False, 0, spi & 7, cipher, auth, os.urandom(key), os.urandom(auth_key), 16, True, 4096,
+for slot, (cipher, auth, key, auth_key, icv) in enumerate({SUITES}):
+    spi = 0x1001 + slot
+    m = SaInstall(spi, False, 0, slot, cipher, auth, os.urandom(key), os.urandom(auth_key), icv, True, 4096,
                   "10.0.0.1", "10.0.0.2", 0, 0, 1500, (Selector("10.1.0.0/16", "10.2.0.0/16"),), "{engine}")
     conf, keep = apply.sa_conf(m)
     w.sa_install(conf)
-    print(w.sa_engine(spi & 7))
+    print(w.sa_engine(slot))
 w.start()
 w.run(made.wake[0], 20)
 w.free()
 """
     )
-    assert answer.split() == [engine, engine]
+    assert answer.split() == [engine] * (len(SUITES) - 2) + ["ipsec-mb", "openssl"]
 
 
 def test_a_failed_assertion_still_ends_the_process_by_abort() -> None:

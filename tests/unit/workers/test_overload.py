@@ -72,7 +72,8 @@ class Gateway:
         return WorkerStart(
             worker=worker, workers=self.workers, core=-1, uid=0, gid=0, parent=0, channel_fd=-1, umem_fd=m.umem,
             umem_size=m.umem_size, chunk_size=2048, pool_fd=m.pool, state_fd=m.state, state_size=m.state_size,
-            counters_fd=m.counters, handoff_fd=m.handoff, wake_fds=m.wake, burst=self.burst, spin_us=0, ports=starts,
+            counters_fd=m.counters, handoff_fd=m.handoff, wake_fds=m.wake, burst=self.burst, spin_us=0, hold=64,
+            ports=starts,
         )  # fmt: skip
 
     def _inform(self, worker: int, core: Any) -> None:
