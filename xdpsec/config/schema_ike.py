@@ -58,6 +58,8 @@ class AuthTable(Table):
     """Whether a peer's certificate must be known not to be revoked."""
     send_certificate: Literal["always", "asked", "never"] = "always"
     """When our certificate goes with AUTH."""
+    rsa_padding: Literal["pss", "pkcs1"] = "pss"
+    """How an RSA key signs when the peer does not say what it can verify."""
 
 
 class PpkTable(Table):

@@ -16,7 +16,8 @@ HARD_OVER_SOFT = 1.1
 @dataclass(frozen=True, slots=True)
 class Auth:
     """How both prove who they are; an empty name = not so. `passphrase` "" = the key is not encrypted or is asked for
-    nowhere. `revocation` "strict", "if-available", "off"; `send_certificate` "always", "asked", "never"."""
+    nowhere. `revocation` "strict", "if-available", "off"; `send_certificate` "always", "asked", "never";
+    `rsa_padding` "pss", "pkcs1"."""
 
     psk_file: str = ""
     certificate: str = ""
@@ -26,6 +27,7 @@ class Auth:
     crl: tuple[str, ...] = ()
     revocation: str = "if-available"
     send_certificate: str = "always"
+    rsa_padding: str = "pss"
 
     @property
     def secrets(self) -> tuple[str, ...]:

@@ -51,7 +51,7 @@ class Credentials:
     def __init__(self, files: Mapping[str, bytes], passphrases: Mapping[str, bytes]) -> None:
         """`passphrases`: key file -> passphrase of those that are encrypted."""
         self._files, self._passphrases = files, passphrases
-        self._signers: dict[tuple[str, str], Signer] = {}
+        self._signers: dict[tuple[str, str, str], Signer] = {}
         self._trusts: dict[tuple[object, ...], Trust] = {}
         self._seen: dict[str, tuple[x509.Certificate, ...]] = {}
         self.known = Revocation()
@@ -71,7 +71,7 @@ class Credentials:
         """Our key with its certificates, None where none is named."""
         if not auth.certificate:
             return None
-        name = (auth.key, auth.certificate)
+        name = (auth.key, auth.certificate, auth.rsa_padding)
         if name not in self._signers:
             self._signers[name] = self._make_signer(auth)
         return self._signers[name]
@@ -82,7 +82,7 @@ class Credentials:
         if chain[0].public_key() != key.public_key():
             text = f"its first certificate is not for the key in {auth.key}"
             raise ConfigError(auth.certificate, 0, "", text, "put our own certificate first, its authorities after it")
-        return Signer(key, tuple(one.public_bytes(_DER) for one in chain))
+        return Signer(key, tuple(one.public_bytes(_DER) for one in chain), auth.rsa_padding == "pss")
 
     def trust(self, auth: Auth) -> Trust | None:
         """Whom the peer's configuration believes, None where it names no authority."""
@@ -112,4 +112,4 @@ class Credentials:
 
     def unencrypted(self) -> list[str]:
         """Key files whose keys lie open, for a warning."""
-        return sorted({file for file, _ in self._signers if not keyfile.encrypted(self._files[file])})
+        return sorted({file for file, _, _ in self._signers if not keyfile.encrypted(self._files[file])})

@@ -76,4 +76,5 @@ def _auth(directory: Path, case: Case) -> str:
     own = credentials.leaf(LEFT_ID, kind)
     certificate = _keep(directory / f"{kind}.pem", own.certificate)
     key = _keep(directory / f"{kind}.key", own.key)
-    return f'{{ certificate = {certificate}, key = {key}, ca = ["{directory}/ca.pem"] }}'
+    padding = "pkcs1" if case.auth.startswith("rsa") and "/pss" not in case.auth else "pss"
+    return f'{{ certificate = {certificate}, key = {key}, ca = ["{directory}/ca.pem"], rsa_padding = "{padding}" }}'

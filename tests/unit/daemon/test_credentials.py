@@ -63,6 +63,15 @@ def test_what_is_the_same_is_made_once(files: dict[str, bytes]) -> None:
     assert made.trust(AUTH) is not made.trust(replace(AUTH, revocation="strict"))
 
 
+def test_how_an_rsa_key_signs(files: dict[str, bytes], root: Authority) -> None:
+    more = {"/rsa.key": key_pem("rsa2048"), "/rsa.pem": pem(root.issue("/CN=rsa", LEAF, "rsa2048"))}
+    made = Credentials({**files, **more}, {})
+    for padding, family in (("pss", "RSASSA-PSS"), ("pkcs1", "RSA PKCS#1 v1.5")):
+        signer = made.signer(replace(AUTH, certificate="/rsa.pem", key="/rsa.key", rsa_padding=padding))
+        assert signer is not None
+        assert signer.choose({2}).family.value == family
+
+
 def test_a_locked_key(files: dict[str, bytes]) -> None:
     auth = replace(AUTH, key="/locked.key")
     made = Credentials(files, {"/locked.key": b"word"})

@@ -67,7 +67,7 @@ def _warn(config: Config, found: files.Files, credentials: Credentials) -> None:
         if len(parse_secret(found[file], file)) < SHORT:
             log.warning("shared secret is short and can be guessed", file=file, fix="openssl rand -hex 32 makes one")
     for file in credentials.unencrypted():
-        log.warning("private key is not encrypted", file=file, fix="xdpsec key encrypt")
+        log.warning("private key is not encrypted", file=file, fix="openssl pkcs8 -topk8 -scrypt encrypts it")
     for file, one in credentials.expiring(time.time()):
         log.warning("certificate ends soon", file=file, name=one.name, days=int((one.ends - time.time()) // 86400))
 
