@@ -134,7 +134,9 @@ class Side:
 
     def __post_init__(self) -> None:
         self._chance = random.Random(f"{self.name}{self.seed}")
-        self._spi = 0x1000 if self.name == "a" else 0x2000
+        self._spi = 0x100000 if self.name == "a" else 0x200000
+        self._first = self._spi + 1
+        self.named: set[int] = set()
         self.book = self
 
     # --- Host ---
@@ -150,7 +152,21 @@ class Side:
         return self._spi
 
     def free_spi(self, spi: int) -> None:
+        assert spi not in self.freed
+        assert spi not in self.named
         self.freed.append(spi)
+
+    def lost(self) -> set[int]:
+        """SPIs that were given out and neither freed nor named to a worker, since the last restart."""
+        return set(range(self._first, self._spi + 1)) - set(self.freed) - self.named
+
+    def restart(self) -> None:
+        """The process is gone, and with it every SA."""
+        self.machines.clear()
+        self.installed.clear()
+        self.sending.clear()
+        self.spis.clear()
+        self._first = self._spi + 1
 
     # --- PeerBook ---
 
@@ -202,6 +218,8 @@ class Side:
     def _heed(self, machine: Machine, event: Event, now: float) -> None:
         match event:
             case InstallInbound(ticket=ticket, child=negotiated):
+                assert negotiated.spi_in not in self.named
+                self.named.add(negotiated.spi_in)
                 if self.acks == "":
                     assert negotiated.spi_in not in self.installed
                     self.installed[negotiated.spi_in] = negotiated
@@ -213,6 +231,8 @@ class Side:
             case RetireChild(spi_in=spi_in, reason=reason):
                 gone = self.installed.pop(spi_in, None)
                 assert gone is not None or reason == "failed"
+                if gone is not None and self.sending.get(gone.index) == gone.spi_out:
+                    del self.sending[gone.index]
             case WorkWanted(ticket=ticket, job=job):
                 if self.works:
                     machine.answer(ticket, outcome(job.run), now)
@@ -352,7 +372,8 @@ class Pair:
             assert (one.local, one.remote) == (other.remote, other.local)
             assert one.encap == other.encap
         for side in (self.a, self.b):
-            assert set(side.sending.values()) <= {one.spi_out for one in side.installed.values()}
+            assert set(side.sending) == {one.index for one in side.installed.values()}
+            assert set(side.sending.items()) <= {(one.index, one.spi_out) for one in side.installed.values()}
 
 
 def pair(settings: PeerSettings | None = None, theirs: PeerSettings | None = None, **limits: Any) -> Pair:

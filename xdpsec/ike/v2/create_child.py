@@ -54,7 +54,8 @@ class MakeChild:
         self.group, self.rounds = 0, 0
 
     def ready(self, sa: IkeSa) -> bool:
-        return sa.state == State.ESTABLISHED
+        """Not before the peer knows the child that is to be replaced."""
+        return sa.state == State.ESTABLISHED and (self.old is None or not self.old.prove_at)
 
     def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
         if not self._wanted(sa):

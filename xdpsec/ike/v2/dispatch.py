@@ -76,6 +76,8 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
     flow.head = head
     sa.inbox.begin()
     sa.heard = m.now
+    for child in sa.children.values():
+        child.prove_at = 0.0  # who asks anew has the answers to what it asked before
     payloads = _parse(received)
     row = _row(flow, sa, Role.ASKED, head.exchange)
     if sa.state == State.KEYED or (sa.nat_there and not sa.mobike):

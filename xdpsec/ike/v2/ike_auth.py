@@ -59,9 +59,13 @@ class Context:
 # --- we ask -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
 class Authenticate:
-    """Prove who we are, with the first of the children that wait."""
+    """Prove who we are, with the first of the children that wait. `unused` is that child's SPI until it is agreed."""
+
+    __slots__ = ("unused",)
+
+    def __init__(self) -> None:
+        self.unused = 0
 
     def ready(self, sa: IkeSa) -> bool:
         return sa.state == State.KEYED
@@ -83,6 +87,7 @@ class Authenticate:
         may = not (shake.childless and peer.childless == "force")
         offered, child = wishes.first_child(m, may)
         # commit
+        self.unused = offered.spi if offered is not None else 0
         context = Context(offered, ppk, sa.outbox.next_id)
         trust = peer.remote_auth.trust
         payloads = (
@@ -117,6 +122,7 @@ class Authenticate:
         octets = Octets(sa, context.message_id).of(False, identity, used)
         yield from authenticate.judge(m, sa, peer, identity, auth, octets, payloads)
         deal = failure = None
+        self.unused = 0
         if context.child is not None:
             deal, failure = yield from _first_child(m, sa, context.child, used, payloads)
         # commit
@@ -131,6 +137,9 @@ class Authenticate:
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
         """The IKE SA goes with it, whether or not a message had left."""
+        if self.unused:
+            m.host.free_spi(self.unused)
+            self.unused = 0
         informational.part(m, sa, "authentication", str(error), error.notify)
 
 

@@ -48,7 +48,7 @@ def due(sa: IkeSa) -> float | None:
     """When tick() has something to do; None = never."""
     times = [sa.rekey_at, sa.expire_at, sa.reauth_at]
     for child in sa.children.values():
-        times += child.rekey_at, child.expire_at
+        times += child.rekey_at, child.expire_at, child.prove_at
     return min((time for time in times if time), default=None)
 
 
@@ -66,6 +66,8 @@ def tick(m: Machine, sa: IkeSa) -> None:
         sa.reauth_at = m.now + AGAIN  # if this attempt fails
         m.reauthenticate = True
     for child in tuple(sa.children.values()):
+        if child.prove_at and m.now >= child.prove_at:
+            child.prove_at = 0.0
         if child.expire_at and m.now >= child.expire_at:
             child.rekey_at = child.expire_at = 0.0
             m.ask(sa, removal.Removal(child, "expired"))

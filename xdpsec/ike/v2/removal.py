@@ -28,8 +28,9 @@ class Removal:
         self.child, self.reason = child, reason
 
     def ready(self, sa: IkeSa) -> bool:
-        """Not while a request is being answered: it may be the peer's rekey of the same child."""
-        return sa.state == State.ESTABLISHED and not sa.inbox.working
+        """Not while a request is being answered, which may be the peer's rekey of the same child; nor before the peer
+        knows the child."""
+        return sa.state == State.ESTABLISHED and not sa.inbox.working and not self.child.prove_at
 
     def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
         yield from ()
@@ -44,11 +45,16 @@ class Removal:
     def consume(self, m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
         """The peer has let go of its half; whether it named it matters no more (sec. 2.25.1)."""
         yield from ()
-        m.retire(sa, self.child, self.reason)
+        self._retire(m, sa)
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
         """There is no peer to disagree with: ours goes."""
-        m.retire(sa, self.child, self.reason)
+        self._retire(m, sa)
+
+    def _retire(self, m: Machine, sa: IkeSa) -> None:
+        if sa.children.get(self.child.spi_in) is self.child:
+            children.fall_back(m, sa, self.child)
+            m.retire(sa, self.child, self.reason)
 
 
 class Disown:
@@ -94,5 +100,4 @@ class Tidy(Removal):
         yield from ()
         if self.nonce < self.old.rival_nonce:
             self.child = self.mine
-            children.fall_back(m, sa, self.mine)
         return self.delete(sa, self.child)

@@ -88,7 +88,7 @@ class Child:
     __slots__ = (
         *("settings", "resource", "protocol", "suite", "esn", "ke", "mode", "offer"),
         *("spi_in", "spi_out", "local", "remote", "initiator", "rekeying", "deleting", "successor", "rival_nonce"),
-        *("rekey_at", "expire_at"),
+        *("rekey_at", "expire_at", "prove_at"),
     )
 
     def __init__(self, deal: Deal, initiator: bool) -> None:
@@ -109,6 +109,7 @@ class Child:
         self.successor = 0
         self.rival_nonce = b""
         self.rekey_at = self.expire_at = 0.0  # 0 = never
+        self.prove_at = 0.0  # until then the peer may not have our answer that made this child; 0 = it has
 
 
 class Handshake:
