@@ -112,7 +112,8 @@ def mirrored(settings: PeerSettings, **more: Any) -> PeerSettings:
 @dataclass
 class Side:
     """One end: host, book and registry of its machine in one. `acks` is what an InstallInbound is answered with: "" or
-    a sentence, None = nothing. `works` False: questions of work wait until answer() is called by hand."""
+    a sentence, None = nothing. `works` False: questions of work wait until answer() is called by hand. Answers come
+    after `lag` seconds; of installs a share, `flaky`, fails."""
 
     name: str
     peers: tuple[PeerSettings, ...]
@@ -121,6 +122,8 @@ class Side:
     seed: int = 1
     acks: str | None = ""
     works: bool = True
+    lag: float = 0.0
+    flaky: float = 0.0
     fresh: float | None = None
     machines: list[Machine] = field(default_factory=list)
     events: list[Event] = field(default_factory=list)
@@ -130,6 +133,7 @@ class Side:
     spis: dict[bytes, Machine] = field(default_factory=dict)
     firsts: dict[bytes, Machine] = field(default_factory=dict)  # by the initiator's SPI of its first message
     leases: Leases = field(default_factory=Leases)
+    late: list[tuple[float, Machine, int, object]] = field(default_factory=list)  # answers on their way
     clock: float = 1_700_000_000.0
 
     def __post_init__(self) -> None:
@@ -163,6 +167,7 @@ class Side:
     def restart(self) -> None:
         """The process is gone, and with it every SA."""
         self.machines.clear()
+        self.late.clear()
         self.installed.clear()
         self.sending.clear()
         self.spis.clear()
@@ -220,11 +225,12 @@ class Side:
             case InstallInbound(ticket=ticket, child=negotiated):
                 assert negotiated.spi_in not in self.named
                 self.named.add(negotiated.spi_in)
-                if self.acks == "":
+                ack = "no room" if self.acks == "" and self._chance.random() < self.flaky else self.acks
+                if ack == "":
                     assert negotiated.spi_in not in self.installed
                     self.installed[negotiated.spi_in] = negotiated
-                if self.acks is not None:
-                    machine.answer(ticket, self.acks, now)
+                if ack is not None:
+                    self._answer(machine, ticket, ack, now)
             case UseOutbound(spi_in=spi_in, spi_out=spi_out, index=index):
                 assert self.installed[spi_in].spi_out == spi_out
                 self.sending[index] = spi_out
@@ -235,14 +241,20 @@ class Side:
                     del self.sending[gone.index]
             case WorkWanted(ticket=ticket, job=job):
                 if self.works:
-                    machine.answer(ticket, outcome(job.run), now)
+                    self._answer(machine, ticket, outcome(job.run), now)
             case FreshWanted(ticket=ticket):
-                machine.answer(ticket, self.fresh, now)
+                self._answer(machine, ticket, self.fresh, now)
             case FetchWanted(ticket=ticket):
                 if self.works:
-                    machine.answer(ticket, None, now)
+                    self._answer(machine, ticket, None, now)
             case _:
                 pass
+
+    def _answer(self, machine: Machine, ticket: int, result: object, now: float) -> None:
+        if self.lag:
+            self.late.append((now + self.lag, machine, ticket, result))
+        else:
+            machine.answer(ticket, result, now)
 
     def told(self, kind: type[Found]) -> list[Found]:
         return [event for event in self.events if isinstance(event, kind)]
@@ -309,6 +321,15 @@ class Pair:
 
     def step(self) -> bool:
         """Move the clock to the next thing that happens, and let it happen. False = nothing ever will."""
+        late = [(side, one) for side in (self.a, self.b) for one in side.late]
+        if late:
+            side, first = min(late, key=lambda pair: pair[1][0])
+            if first[0] <= (self._next() or first[0]):
+                side.late.remove(first)
+                self.now = max(self.now, first[0])
+                first[1].answer(first[2], first[3], self.now)
+                self.settle()
+                return True
         timers = [(moment, one) for side in (self.a, self.b) for one in side.machines if (moment := one.get_timer())]
         landing = min(self.flying, default=None, key=lambda one: one[:2])
         due = min((moment for moment, _ in timers), default=None)
@@ -353,6 +374,7 @@ class Pair:
 
     def _next(self) -> float | None:
         moments = [one.get_timer() for side in (self.a, self.b) for one in side.machines]
+        moments += [one[0] for side in (self.a, self.b) for one in side.late]
         return min((*(moment for moment in moments if moment), *(one[0] for one in self.flying)), default=None)
 
     # --- what tests ask ---

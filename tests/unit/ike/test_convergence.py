@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from pair import Pair, Side, established, peer
+from pair import ESP_GCM, GCM, Pair, Side, child, established, mirrored, peer
 
 from xdpsec.ike.v2.sa import State
+from xdpsec.numbers import Ke
 
 WISHES = ("child", "child", "child", "ike", "ike", "open", "close", "restart", "end")
 
@@ -75,17 +77,36 @@ def wish(both: Pair, side: Side, what: str, chance: random.Random) -> None:
     both.settle()
 
 
-def play(steps: list[Step], weather: Weather, limit: int = 8) -> Pair:
+def _offers(groups: tuple[int, ...], extra: tuple[tuple[int, ...], ...] = ()) -> dict[str, Any]:
+    esp = replace(ESP_GCM, ke=groups, extra=extra)
+    return {"ike_offers": (replace(GCM, ke=groups, extra=extra),), "children": (child(offers=(esp,)),), "dpd": 30.0}
+
+
+#: What both sides offer: the same; additional key exchanges; groups that make the first guess of one side wrong.
+VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "plain": (_offers((Ke.X25519,)), _offers((Ke.X25519,))),
+    "hybrid": (_offers((Ke.X25519,), ((Ke.ML_KEM_768,), (Ke.ML_KEM_1024,))),) * 2,
+    "guess": (_offers((Ke.X25519, Ke.ECP_256)), _offers((Ke.ECP_256,))),
+}
+
+
+def play(steps: list[Step], weather: Weather, variant: str = "plain", lag: float = 0.0, flaky: float = 0.0) -> Pair:
     """The whole story; the pair as it is when all has calmed down."""
-    offers = peer(dpd=30.0)
-    both = established(offers, children=limit)
+    ours, theirs = VARIANTS[variant]
+    both = established(peer(**ours), mirrored(peer(**theirs)), children=8)
     both.wire.fate = weather.fate
+    for side in (both.a, both.b):
+        side.lag, side.flaky = lag, flaky
     chance = random.Random(weather.seed)
     for step in steps:
         both.run(step.pause)
         wish(both, both.side(step.side), step.wish, chance)
     weather.calm = True
+    both.a.flaky = both.b.flaky = 0.0
     both.run(600.0)
+    for _ in range(50):  # a probe of liveness may just be under way
+        if any(sa.asking for side in (both.a, both.b) for one in side.machines for sa in one.sas):
+            both.run(0.1)
     return both
 
 
@@ -102,7 +123,7 @@ def judge(both: Pair) -> None:
         assert {spi for sa in sas for spi in sa.children} == set(side.installed)
         assert side.lost() == set()
         for sa in sas:
-            assert not (sa.asking or sa.tasks or sa.rival or sa.expected or sa.renewing or sa.busy or sa.reassembly)
+            assert not any((sa.asking, sa.tasks, sa.rival, sa.expected, sa.renewing, sa.busy, sa.reassembly))
             assert not any(one.rekeying or one.deleting for one in sa.children.values())
         for machine in side.machines:
             assert machine._waiting is None
@@ -130,6 +151,12 @@ WEATHER = some.builds(
 
 
 @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
-@given(STEPS, WEATHER)
-def test_both_ends_converge(steps: list[Step], weather: Weather) -> None:
-    judge(play(steps, weather))
+@given(STEPS, WEATHER, some.sampled_from(sorted(VARIANTS)), some.sampled_from([0.0, 0.0, 0.004, 0.3]))
+def test_both_ends_converge(steps: list[Step], weather: Weather, variant: str, lag: float) -> None:
+    judge(play(steps, weather, variant, lag))
+
+
+@settings(max_examples=50, deadline=None, suppress_health_check=list(HealthCheck))
+@given(STEPS, WEATHER, some.sampled_from(sorted(VARIANTS)))
+def test_both_ends_converge_when_workers_refuse(steps: list[Step], weather: Weather, variant: str) -> None:
+    judge(play(steps, weather, variant, 0.004, 0.3))

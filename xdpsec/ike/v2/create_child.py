@@ -89,29 +89,34 @@ class MakeChild:
         if self._another_group(m, sa, received.payloads):
             return
         try:
-            deal = children.agreed(offered, received.payloads)
+            made, secrets = yield from self._agree(offered, received.payloads)
         except PeerError as error:
             removal.disown(m, sa, offered, error)
             raise
-        nonce, public = find(received.payloads, Nonce), find(received.payloads, KeyExchange)
-        if nonce is None:
-            raise PeerError("the peer's answer has no nonce", NotifyType.INVALID_SYNTAX)
-        secrets: tuple[bytes, ...] = ()
-        private, self.private = self.private, None
-        if deal.ke:
-            if public is None or private is None or not deal.ke == public.group == private.group:
-                raise PeerError("the peer's key exchange is not the one that it accepted", NotifyType.INVALID_SYNTAX)
-            secrets = ((yield from finish_exchange(private, public.data)),)
-        made = MadeChild(deal, self.nonce, nonce.data, self.old, True)
-        if deal.extra:
-            self.offered = None
+        self.offered = None  # its SPI is made's now
+        if made.groups:
             followup.begin(m, sa, self, made, secrets, received.payloads)
             return
         yield from made.complete(m, sa, secrets)
         self.done()
 
+    def _agree(
+        self, offered: children.Offered, payloads: Sequence[Payload]
+    ) -> Steps[tuple[MadeChild, tuple[bytes, ...]]]:
+        """What the answer makes of our offer, and the secret of its key exchange if there is one."""
+        deal = children.agreed(offered, payloads)
+        nonce, public = find(payloads, Nonce), find(payloads, KeyExchange)
+        if nonce is None:
+            raise PeerError("the peer's answer has no nonce", NotifyType.INVALID_SYNTAX)
+        private, self.private = self.private, None
+        made = MadeChild(deal, self.nonce, nonce.data, self.old, True)
+        if not deal.ke:
+            return made, ()
+        if public is None or private is None or not deal.ke == public.group == private.group:
+            raise PeerError("the peer's key exchange is not the one that it accepted", NotifyType.INVALID_SYNTAX)
+        return made, ((yield from finish_exchange(private, public.data)),)
+
     def done(self) -> None:
-        self.offered = None
         if self.old is not None:
             self.old.rekeying = False
 

@@ -57,7 +57,10 @@ class Probe:
 
     def build(self, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
         if sa.children:
-            ago = yield Fresh(tuple(sa.children))
+            try:
+                ago = yield Fresh(tuple(sa.children))
+            except PeerError:
+                ago = None  # nobody here knows: the peer must
             if ago is not None and ago < m.settings.dpd:
                 sa.heard = max(sa.heard, m.now - ago)
                 return None
@@ -69,8 +72,7 @@ class Probe:
         yield from ()
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
-        """The host did not say: ask the peer next time."""
-        sa.heard = m.now
+        """The IKE SA is gone: so is the question."""
 
 
 @dataclass(frozen=True, slots=True)

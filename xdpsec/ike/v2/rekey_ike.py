@@ -149,6 +149,9 @@ class MadeIke:
     def complete(self, m: Machine, sa: IkeSa, secrets: Sequence[bytes]) -> Steps[None]:
         """The successor of `sa` has its keys; which of two it is to be is decided by whoever asked last."""
         yield from ()
+        if not self.initiator and _children_busy(sa):
+            self.drop(m)
+            raise PeerError("a child SA changes while the IKE SA is rekeyed", NotifyType.TEMPORARY_FAILURE)
         new = self._make(m, sa, secrets)
         # commit
         m.sas = (new, *m.sas)
