@@ -6,6 +6,7 @@ own bug and ends the worker. Knows which slots have an SA, and nothing else.
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Callable
 from typing import Any
@@ -34,8 +35,8 @@ class Applier:
             words.SaRemove: self._remove,
             words.SaUse: lambda m: worker.sa_use(m.child, m.slot),
             words.SaMove: lambda m: worker.sa_move(m.slot, m.local, m.remote, (m.encap_local, m.encap_remote)),
-            words.SeqGrant: lambda m: worker.sa_grant(m.slot, m.mark),
-            words.PathMtu: lambda m: worker.sa_path_mtu(m.child, m.mtu),
+            words.SeqGrant: lambda m: _unless_gone(worker.sa_grant, m.slot, m.mark),
+            words.PathMtu: lambda m: _unless_gone(worker.sa_path_mtu, m.child, m.mtu),
             words.PolicyReplace: self._policies,
             words.RouteReplace: lambda m: worker.route_replace([(r.prefix, r.via, r.port) for r in m.rows]),
             words.NextHop: self._next_hop,
@@ -92,6 +93,15 @@ class Applier:
 
     def _engines(self) -> tuple[tuple[int, str], ...]:
         return tuple((slot, self._worker.sa_engine(slot)) for slot in sorted(self._slots))
+
+
+def _unless_gone(call: Callable[[int, int], None], *what: int) -> None:
+    """Said of an SA that control has had removed meanwhile, or that a child has not yet: nothing to do."""
+    try:
+        call(*what)
+    except native.NativeError as error:
+        if error.errno != errno.ENOENT:
+            raise
 
 
 def _selector(s: words.Selector) -> native.Selector:

@@ -92,9 +92,15 @@ static uint32_t found(bool say)
 static const struct {
     uint8_t cipher, auth, key_len, auth_len, icv_len;
 } SUITES[] = {
-    {XS_AES_GCM, XS_AUTH_NONE, 20, 0, 16},        {XS_AES_GCM, XS_AUTH_NONE, 36, 0, 16},
-    {XS_AES_CBC, XS_HMAC_SHA1_96, 16, 20, 12},    {XS_AES_CBC, XS_HMAC_SHA256_128, 32, 32, 16},
-    {XS_AES_CBC, XS_HMAC_SHA384_192, 16, 48, 24}, {XS_AES_CBC, XS_HMAC_SHA512_256, 32, 64, 32},
+    {XS_AES_GCM, XS_AUTH_NONE, 20, 0, 16},           {XS_AES_GCM, XS_AUTH_NONE, 36, 0, 16},
+    {XS_AES_CBC, XS_HMAC_SHA1_96, 16, 20, 12},       {XS_AES_CBC, XS_HMAC_SHA256_128, 32, 32, 16},
+    {XS_AES_CBC, XS_HMAC_SHA384_192, 16, 48, 24},    {XS_AES_CBC, XS_HMAC_SHA512_256, 32, 64, 32},
+    {XS_AES_GCM, XS_AUTH_NONE, 28, 0, 12},           {XS_AES_CCM, XS_AUTH_NONE, 19, 0, 8},
+    {XS_AES_CCM, XS_AUTH_NONE, 27, 0, 16},           {XS_AES_CCM, XS_AUTH_NONE, 35, 0, 12},
+    {XS_CHACHA20_POLY1305, XS_AUTH_NONE, 36, 0, 16}, {XS_AES_CTR, XS_AES_CMAC_96, 36, 16, 12},
+    {XS_AES_CTR, XS_HMAC_SHA256_128, 20, 32, 16},    {XS_AES_CBC, XS_AES_XCBC_96, 24, 16, 12},
+    {XS_NULL, XS_HMAC_SHA256_128, 0, 32, 16},        {XS_NULL, XS_AES_CMAC_96, 0, 16, 12},
+    {XS_3DES_CBC, XS_HMAC_SHA1_96, 24, 20, 12},      {XS_3DES_CBC, XS_AES_CMAC_96, 24, 16, 12},
 };
 
 /* Keys of no pattern, made where they stand. */
@@ -128,12 +134,13 @@ static void install(struct lab *lab, uint32_t suite, uint8_t engine, uint8_t dir
     conf.local = lab_addr("10.9.0.1"), conf.remote = lab_addr("10.9.0.2");
     conf.selectors = &all, conf.selector_count = 1;
     fill_keys(suite, engine);
+    bool cbc = conf.cipher == XS_AES_CBC || conf.cipher == XS_3DES_CBC;
     look_for(conf.key, conf.key_len);
     look_for(conf.auth_key, conf.auth_key_len);
-    look_for(conf.iv_key, direction == XS_OUTBOUND && conf.cipher == XS_AES_CBC ? sizeof conf.iv_key : 0);
+    look_for(conf.iv_key, direction == XS_OUTBOUND && cbc ? sizeof conf.iv_key : 0);
     lab_install(lab, &conf);
     const struct xs_sa *sa = lab->w->sad->by_slot[conf.slot];
-    if (engine == XS_ENGINE_IPSEC_MB) /* the whole schedule: its struct holds no pointer */
+    if (!strcmp(sa->engine->name, "ipsec-mb")) /* the whole schedule: all that its struct points to lies in it */
         look_for((const uint8_t *)sa->key, (uint32_t)malloc_usable_size(sa->key));
     OPENSSL_cleanse(&conf, sizeof conf);
 }
