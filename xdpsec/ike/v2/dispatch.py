@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Flow, Machine
 
 INIT = ExchangeType.IKE_SA_INIT
-UNKNOWN_PEER = 1280  # bytes of datagram that pass everywhere, until the settings say otherwise
 #: What IkeDown says of a refusal, by the notify that told of it.
 REASONS: dict[int, str] = {
     NotifyType.AUTHENTICATION_FAILED: "authentication",
@@ -199,11 +198,18 @@ def answer(m: Machine, sa: IkeSa, head: Header, payloads: Reply, path: Path) -> 
 
 
 def _sealed(m: Machine, sa: IkeSa, head: Header, payloads: Reply) -> tuple[bytes, ...]:
-    largest = m.peer.fragment if m.peer else UNKNOWN_PEER
-    datagrams, octets = sealing.seal(sa, head, payloads, m.host.random, largest)
+    datagrams, octets = sealing.seal(sa, head, payloads, m.host.random, _largest(m, sa))
     if sa.handshake is not None:
         sa.handshake.octets = octets
     return datagrams
+
+
+def _largest(m: Machine, sa: IkeSa) -> int:
+    """Bytes of datagram, 0 = never in fragments; a responder does not know its peer before IKE_AUTH."""
+    if m.peer is not None:
+        return m.peer.fragment
+    known = [peer.fragment for peer in sa.handshake.candidates if peer.fragment] if sa.handshake else []
+    return min(known, default=0)
 
 
 # --- what is refused ----------------------------------------------------------------------------------------
