@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from pair import A, B, Pair, established, mirrored, pair, peer
@@ -15,7 +16,7 @@ from xdpsec.wire.payloads import Notify
 OUTSIDE = "203.0.113.9"
 
 
-def behind_nat(outside_port: int = 61_000, **more: object) -> Pair:
+def behind_nat(outside_port: int = 61_000, **more: Any) -> Pair:
     """Side a is behind a NAT that b sees as OUTSIDE; each source port of a gets its own there."""
     ours = peer(**more)
     both = pair(ours, mirrored(ours, remote=""))
