@@ -15,8 +15,9 @@ from pathlib import Path
 import pytest
 from gateway import FakeSource
 
+from xdpsec.channel import operator as words
 from xdpsec.cli import main
-from xdpsec.daemon.operator import OperatorServer
+from xdpsec.daemon.operator import Desk, OperatorServer
 
 #: The thread serves and ends at once; on a loaded machine that may take a while.
 SECONDS = 20.0
@@ -85,9 +86,19 @@ def write_keys(path: Path, fill: str = "") -> None:
     path.chmod(0o600)
 
 
+class Silent:
+    """A desk that nobody asks."""
+
+    def answer(self, question: object, seq: int, connection: object) -> words.Answer:
+        raise AssertionError(question)
+
+    def gone(self, connection: object) -> None:
+        pass
+
+
 @contextmanager
-def answering(directory: Path, source: FakeSource) -> Iterator[None]:
-    """A gateway's operator socket in `directory`, served by a thread until the end."""
+def answering(directory: Path, source: FakeSource, desk: Desk | None = None) -> Iterator[None]:
+    """A gateway's operator socket in `directory`, served by a thread until the end; `desk` answers about peers."""
     directory.mkdir(exist_ok=True)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     listener.bind(str(directory / "control.sock"))
@@ -97,7 +108,7 @@ def answering(directory: Path, source: FakeSource) -> Iterator[None]:
     stop = asyncio.Event()
 
     async def serve() -> None:
-        server = OperatorServer(os.dup(listener.fileno()), source, clock=lambda: 160.0)
+        server = OperatorServer(os.dup(listener.fileno()), source, desk or Silent(), clock=lambda: 160.0)
         started.set()
         await stop.wait()
         server.close()

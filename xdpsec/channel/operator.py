@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xdpsec.channel import negotiation
+
 #: Grows when a word changes its fields or meaning. A gateway answers its own version only.
-VERSION = 1
+VERSION = 2
 
 # --- values inside answers -----------------------------------------------------------------------------------
 
@@ -199,8 +201,8 @@ class Drops:
     sas: tuple[SaDrops, ...]
 
 
-Question = Hello | StatusQuery | SasQuery | DropsQuery
-Answer = Welcome | Status | Sas | Drops
+Question = Hello | StatusQuery | SasQuery | DropsQuery | negotiation.Question
+Answer = Welcome | Status | Sas | Drops | negotiation.Answer
 
 #: id on the wire -> class, part of messages.TABLE.
 TABLE: dict[int, type] = {
@@ -212,4 +214,5 @@ TABLE: dict[int, type] = {
     161: Status,
     162: Sas,
     163: Drops,
+    **negotiation.TABLE,
 }

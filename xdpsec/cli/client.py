@@ -20,7 +20,7 @@ SOCKET = "control.sock"
 ANSWER_SECONDS = 10.0
 _NAME_MAX = 107  # sun_path of unix(7), without the closing zero
 
-A = TypeVar("A", words.Welcome, words.Status, words.Sas, words.Drops)
+A = TypeVar("A", bound=words.Answer)
 
 
 class NotRunning(LocalError):
@@ -87,11 +87,11 @@ class Client:
             raise
         return sock
 
-    def ask(self, question: words.Question, kind: type[A]) -> A:
-        """The answer, which must be of `kind`."""
+    def ask(self, question: words.Question, kind: type[A], patient: bool = False) -> A:
+        """The answer, which must be of `kind`; `patient`: it may take for ever."""
         try:
             self._wire.send(question)
-            answer = self._receive()
+            answer = self._receive(None if patient else ANSWER_SECONDS)
         except ChannelClosed:
             raise LocalError("the gateway closed the connection: it ends, or too many ask at once; try again") from None
         except FramingError as error:
@@ -100,11 +100,11 @@ class Client:
             raise LocalError(f"the gateway answered {type(answer).__name__} where {kind.__name__} belongs; restart it")
         return answer
 
-    def _receive(self) -> object:
-        deadline = time.monotonic() + ANSWER_SECONDS
+    def _receive(self, within: float | None) -> object:
+        deadline = time.monotonic() + (within or 0.0)
         while (received := self._wire.receive()) is None:
-            left = deadline - time.monotonic()
-            if left <= 0 or not select.select([self._wire], [], [], left)[0]:
+            left = None if within is None else max(0.0, deadline - time.monotonic())
+            if not select.select([self._wire], [], [], left)[0]:
                 raise LocalError(
                     f"the gateway did not answer within {ANSWER_SECONDS:.0f} s; it is starting, or its log says more"
                 )

@@ -7,7 +7,27 @@ import sys
 
 import typer
 
-from xdpsec.cli import bench, check, demo, doctor, drops, fence, key, pki, run, sas, status, stop
+from xdpsec.cli import (
+    bench,
+    check,
+    demo,
+    doctor,
+    down,
+    drops,
+    explain,
+    fence,
+    key,
+    keylog,
+    log,
+    peers,
+    pki,
+    rekey,
+    run,
+    sas,
+    status,
+    stop,
+    up,
+)
 from xdpsec.cli.client import NotRunning
 from xdpsec.cli.common import BAD_INPUT, FAILURE, NOT_RUNNING, complain
 from xdpsec.errors import ConfigError, XdpsecError
@@ -29,6 +49,13 @@ for name, command in (
     ("check", check.check),
     ("status", status.status),
     ("list-sas", sas.list_sas),
+    ("list-peers", peers.list_peers),
+    ("up", up.up),
+    ("down", down.down),
+    ("rekey", rekey.rekey),
+    ("explain", explain.explain),
+    ("log", log.log),
+    ("keylog", keylog.keylog),
     ("drops", drops.drops),
     ("doctor", doctor.doctor),
     ("key", key.key),

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import Any
 
+from xdpsec.channel import negotiation
 from xdpsec.channel import operator as words
 
 NS = 1e9
@@ -112,3 +113,29 @@ def drops(answer: words.Drops) -> Json:
         "sockets": sockets,
         "sas": sas,
     }
+
+
+def peers(answer: negotiation.Peers) -> list[Json]:
+    return [_peer(row) for row in answer.rows]
+
+
+def _peer(row: negotiation.PeerRow) -> Json:
+    return {
+        "name": row.name,
+        "remote": row.remote,
+        "up": row.up,
+        "address": row.address,
+        "local_id": row.local_id,
+        "remote_id": row.remote_id,
+        "suite": row.suite,
+        "hybrid": row.hybrid,
+        "ppk": row.ppk,
+        "initiator": row.initiator,
+        "children": row.children,
+        "children_up": row.children_up,
+        "age_s": round(row.age_ns / NS, 3),
+    }
+
+
+def explanation(answer: negotiation.Explanation) -> list[Json]:
+    return [{"what": row.what, "up": row.up, "text": row.text, "fix": row.fix} for row in answer.rows]

@@ -7,6 +7,7 @@ stderr), 1 when the supervisor is gone.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import encodings.idna  # noqa: F401 (getaddrinfo wants it; once confined we may not be able to read it)
 import os
 import signal
@@ -26,7 +27,9 @@ from xdpsec.config.values import Config
 from xdpsec.daemon import log as logging
 from xdpsec.daemon import setup
 from xdpsec.daemon.gateway import Gateway
+from xdpsec.daemon.ike.desk import Desk
 from xdpsec.daemon.ike.start import prepare
+from xdpsec.daemon.lines import Lines
 from xdpsec.daemon.operator import OperatorServer
 from xdpsec.daemon.slots import Slots
 from xdpsec.errors import ConfigError, LocalError
@@ -63,6 +66,7 @@ class Control:
     def __init__(self, start: ControlStart, config: Config, wire: Wire) -> None:
         self._start, self._config = start, config
         self._stop = asyncio.Event()
+        self._lines = Lines()
         self._gone = False
         self._on_death: Callable[[int, int], None] = lambda worker, status: None  # there are no workers yet
         accepts = frozenset({words.Done, words.PortAttached, words.WorkerDied, words.Stop})
@@ -84,7 +88,9 @@ class Control:
     async def run(self) -> int:
         """The exit status. ConfigError, LocalError and Refused when a person must act."""
         start, config, supervisor = self._start, self._config, self._supervisor
-        now = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        logging.configure("control", lambda line: _share(loop, self._lines, line))
         slots, maps = Slots(start.state_fd, start.state_size), DoorMaps(start.maps)
         prepared = await prepare(config, supervisor)
         keys = await setup.open_keys(config, supervisor)
@@ -95,7 +101,8 @@ class Control:
         gateway = Gateway(config, supervisor, maps, slots, security, ports, watcher, now, prepared)
         self._on_death = gateway.fleet.died
         source = self._source(gateway, maps)
-        operator = OperatorServer(start.operator_fd, source)
+        desk = Desk(config, gateway.ike, self._lines, loop.time)
+        operator = OperatorServer(start.operator_fd, source, desk)
         metrics = asyncio.create_task(self._serve_metrics(gateway, source))
         try:
             await gateway.run(self._stop)
@@ -123,6 +130,12 @@ class Control:
             sockets=gateway.sockets,
             statistics=statistics,
         )
+
+
+def _share(loop: asyncio.AbstractEventLoop, lines: Lines, line: str) -> None:
+    """Threads log too."""
+    with contextlib.suppress(RuntimeError):  # the loop has ended: nobody asks any more
+        loop.call_soon_threadsafe(lines.add, line)
 
 
 def serve_metrics(config: Config, source: Reader) -> MetricsView:

@@ -13,9 +13,11 @@ import socket
 import struct
 import time
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import structlog
 
+from xdpsec.channel import negotiation
 from xdpsec.channel import operator as words
 from xdpsec.channel.framing import ChannelClosed, Received, Wire, close_all
 from xdpsec.channel.hub import Peer
@@ -26,17 +28,33 @@ from xdpsec.metrics.values import Source
 MAX_CONNECTIONS = 16
 #: Packets that may wait for one connection when it asks again: more is somebody who asks and does not read.
 MAX_UNSENT = 64
-_QUESTIONS = frozenset((words.Hello, words.StatusQuery, words.SasQuery, words.DropsQuery))
+#: Questions of one connection that may wait for their answers: one is what the command line asks.
+MAX_WAITING = 4
+_QUESTIONS = frozenset(
+    (words.Hello, words.StatusQuery, words.SasQuery, words.DropsQuery, *negotiation.QUESTIONS.values())
+)
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
+Reply = words.Answer | asyncio.Future[Any]
+
 log = structlog.get_logger()
+
+
+class Desk(Protocol):
+    """Who answers what operators ask of peers and IKE (daemon/ike/desk.py)."""
+
+    def answer(self, question: Any, seq: int, connection: object) -> Reply: ...
+
+    def gone(self, connection: object) -> None: ...
 
 
 class OperatorServer:
     """Serves from the moment it is made, inside a running loop; takes over the listening descriptor."""
 
-    def __init__(self, listener_fd: int, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
-        self._source, self._clock = source, clock
+    def __init__(
+        self, listener_fd: int, source: Source, desk: Desk, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._source, self._desk, self._clock = source, desk, clock
         self._listener = socket.socket(fileno=listener_fd)
         self._listener.setblocking(False)
         self._loop = asyncio.get_running_loop()
@@ -62,7 +80,11 @@ class OperatorServer:
                 log.warning("operator refused", reason=refusal)
                 sock.close()
                 return
-            self._connections.add(_Connection(sock, self._answer, self._connections.discard))
+            self._connections.add(_Connection(sock, self._answer, self._ended))
+
+    def _ended(self, connection: _Connection) -> None:
+        self._connections.discard(connection)
+        self._desk.gone(connection)
 
     def _refusal(self, sock: socket.socket) -> str:
         credentials = sock.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, _CREDENTIALS.size)
@@ -73,14 +95,16 @@ class OperatorServer:
             return f"{MAX_CONNECTIONS} connections are open already"
         return ""
 
-    def _answer(self, question: object, seq: int) -> words.Answer:
+    def _answer(self, question: object, seq: int, connection: _Connection) -> Reply:
         if isinstance(question, words.StatusQuery):
             return answers.status(self._source, seq, self._clock())
         if isinstance(question, words.SasQuery):
             return answers.sas(self._source, seq, self._clock())
         if isinstance(question, words.DropsQuery):
             return answers.drops(self._source, seq)
-        return words.Welcome(seq, words.VERSION, self._source.view().version)
+        if isinstance(question, words.Hello):
+            return words.Welcome(seq, words.VERSION, self._source.view().version)
+        return self._desk.answer(question, seq, connection)
 
 
 class _Connection:
@@ -89,15 +113,21 @@ class _Connection:
     def __init__(
         self,
         sock: socket.socket,
-        answer: Callable[[object, int], words.Answer],
+        answer: Callable[[object, int, _Connection], Reply],
         on_end: Callable[[_Connection], None],
     ) -> None:
         self._answer, self._on_end = answer, on_end
         self._greeted = False
+        self._waiting: set[asyncio.Future[Any]] = set()
         self._peer = Peer(Wire(sock), _QUESTIONS, self._on_message, self._on_close)
 
     def close(self) -> None:
         self._peer.close()
+        self._call_off()
+
+    def _call_off(self) -> None:
+        for waiting in list(self._waiting):
+            waiting.cancel()
 
     def _on_message(self, received: Received) -> None:
         close_all(received.descriptors)  # nobody was asked for any
@@ -105,22 +135,36 @@ class _Connection:
         if isinstance(question, words.Hello) == self._greeted:
             self._end("Hello comes first, and once")
             return
-        if self._peer.unsent > MAX_UNSENT:
+        if self._peer.unsent > MAX_UNSENT or len(self._waiting) > MAX_WAITING:
             self._end("answers are not taken")
             return
-        with contextlib.suppress(ChannelClosed):
-            self._peer.tell(self._answer(question, received.seq))
+        reply = self._answer(question, received.seq, self)
+        if isinstance(reply, asyncio.Future):
+            self._waiting.add(reply)
+            reply.add_done_callback(self._late)
+        else:
+            self._tell(reply)
         if isinstance(question, words.Hello):
             self._greeted = True
             if question.version != words.VERSION:
                 self._end(f"version {question.version} of the vocabulary is not ours")
 
+    def _tell(self, answer: words.Answer) -> None:
+        with contextlib.suppress(ChannelClosed):
+            self._peer.tell(answer)
+
+    def _late(self, reply: asyncio.Future[Any]) -> None:
+        self._waiting.discard(reply)
+        if not reply.cancelled():
+            self._tell(reply.result())
+
     def _end(self, reason: str) -> None:
         log.warning("operator refused", reason=reason)
-        self._peer.close()
+        self.close()
         self._on_end(self)
 
     def _on_close(self, reason: Exception) -> None:
         if not isinstance(reason, ChannelClosed):
             log.warning("operator refused", reason=str(reason))
+        self._call_off()
         self._on_end(self)

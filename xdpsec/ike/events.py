@@ -103,7 +103,7 @@ class IkeRekeyed:
 class IkeDown:
     """The machine is gone; its children were retired before this. `reason` is a label of a closed set (machine.py):
     "deleted", "closed", "timeout", "authentication", "proposal", "replaced", "expired", "refused"; `text` a sentence.
-    `peer` "" = never known. `notify` the error that the peer gave or got, 0 = none."""
+    `peer` "" = never known; `remote` is where it was. `notify` the error that the peer gave or got, 0 = none."""
 
     ike: int
     peer: str
@@ -112,6 +112,7 @@ class IkeDown:
     reason: str
     text: str
     notify: int = 0
+    remote: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -62,6 +62,16 @@ def connect(path: Path) -> Wire:
     return Wire(sock)
 
 
+class Silent:
+    """A desk that nobody asks."""
+
+    def answer(self, question: object, seq: int, connection: object) -> words.Answer:
+        raise AssertionError(question)
+
+    def gone(self, connection: object) -> None:
+        pass
+
+
 async def greeted(path: Path) -> Wire:
     wire = connect(path)
     seq = wire.send(words.Hello(words.VERSION))
@@ -75,7 +85,7 @@ def serve(tmp_path: Path, source: FakeSource, talk: Callable[[Path, OperatorServ
 
     async def run() -> None:
         with listener(path) as sock:
-            server = OperatorServer(os.dup(sock.fileno()), source, clock=lambda: 160.0)
+            server = OperatorServer(os.dup(sock.fileno()), source, Silent(), clock=lambda: 160.0)
             try:
                 await talk(path, server)
             finally:

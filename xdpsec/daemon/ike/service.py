@@ -15,6 +15,7 @@ import structlog
 from xdpsec.config.values import Child, Config
 from xdpsec.daemon.ike import show
 from xdpsec.daemon.ike.children import Children, Pair
+from xdpsec.daemon.ike.explain import Memory
 from xdpsec.daemon.ike.fetching import Fetching
 from xdpsec.daemon.ike.helper import Helper
 from xdpsec.daemon.ike.host import RunningHost
@@ -24,6 +25,7 @@ from xdpsec.daemon.ike.reach import Reach
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.shell import Gate, Shell
 from xdpsec.daemon.ike.spis import Spis
+from xdpsec.daemon.lines import Lines
 from xdpsec.ike import events, identities
 from xdpsec.ike.settings import Host
 from xdpsec.metrics.values import IkeView
@@ -51,7 +53,8 @@ class Ike:
         self._config, self._helper, self._clock, self._datagrams = config, helper, clock, datagrams
         self.carried = sas.sums
         self._fetching = fetching
-        self.journal = Journal()
+        self.journal, self.memory = Journal(), Memory()
+        self.keys: Lines | None = None  # key log rows, while somebody reads them
         self.children = Children(
             config,
             owners,
@@ -62,8 +65,8 @@ class Ike:
             close=self.close_child,
             changed=self._changed,
         )
-        host = RunningHost(book, self.children.new_spi, spis.free, keylog=False)
-        self.gate = make_gate(host)
+        self._host = RunningHost(book, self.children.new_spi, spis.free, keylog=False)
+        self.gate = make_gate(self._host)
         self._shell = Shell(self.gate, datagrams, self._hear, clock)
         self.reach = Reach(config, self._shell.connect, self._open_child, self.children.is_up)
         self.up: dict[int, events.IkeUp] = {}  # established IKE SAs by machine
@@ -79,11 +82,11 @@ class Ike:
             events.WorkWanted: self._work,
             events.FetchWanted: self._fetch,
             events.FreshWanted: self._fresh,
-            events.Note: self.journal.note,
+            events.Note: self._noted,
             events.Counted: lambda event, now: self.journal.count(event),
             events.PathChanged: self._moved,
             events.AddressLeased: self._leased,
-            events.KeyLog: lambda event, now: None,
+            events.KeyLog: self._key_logged,
         }
 
     def start(self) -> None:
@@ -115,16 +118,24 @@ class Ike:
 
     # --- wishes: of operators, workers and timers ----------------------------------------------------------------
 
-    def bring_up(self, peer: str, child: str = "") -> None:
-        """Call the peer, and open the child, or all of them."""
-        found = self._children_of(peer, child)
-        for one in found:
+    def bring_up(self, peer: str, child: str = "") -> int:
+        """Call the peer, and open the child, or all of them; how many were down."""
+        missing = [one for one in self._children_of(peer, child) if not self.children.is_up(one.index)]
+        for one in missing:
             self.reach.want(one.index)
+        return len(missing)
 
-    def bring_down(self, peer: str) -> None:
-        """Close what there is with the peer; it may come again, we do not call."""
-        for ike in self.reach.drop_peer(peer):
+    def bring_down(self, peer: str) -> int:
+        """Close what there is with the peer; it may come again, we do not call. How many IKE SAs that ends."""
+        machines = self.reach.drop_peer(peer)
+        for ike in machines:
             self._shell.wish(ike, lambda machine, now: machine.close(now))
+        return len(machines)
+
+    def give_keys(self, to: Lines | None) -> None:
+        """Key log rows of IKE SAs from now on; None = to nobody."""
+        self.keys = to
+        self._host.keylog = to is not None
 
     def rekey(self, peer: str, child: str = "") -> int:
         """New keys for the IKE SA, or for the named child; how many exchanges that begins."""
@@ -164,6 +175,7 @@ class Ike:
     def _came(self, event: events.IkeUp, now: float) -> None:
         self.up[event.ike] = event
         self._since[event.ike] = now
+        self.memory.came(event)
         self.journal.up(event, identities.show(event.local_id), identities.show(event.remote_id))
         self.reach.came(event.peer, event.ike)
 
@@ -176,14 +188,26 @@ class Ike:
         self.up.pop(event.ike, None)
         self._since.pop(event.ike, None)
         self.journal.down(event)
+        self.memory.went(event)
         if event.peer:
             self.reach.went(event.peer, event.ike)
 
     def _child_failed(self, event: events.ChildFailed, now: float) -> None:
         log.warning("child SA refused", child=f"{event.peer}/{event.name}", why=event.text, notify=event.notify)
+        self.memory.failed(event)
         self.reach.failed(event.index)
 
+    def _noted(self, event: events.Note, now: float) -> None:
+        self.journal.note(event, now)
+        self.memory.noted(event)
+
+    def _key_logged(self, event: events.KeyLog, now: float) -> None:
+        if self.keys is not None:
+            self.keys.add(event.row)
+
     def _changed(self, pair: Pair) -> None:
+        if self.children.is_up(pair.child.index):
+            self.memory.opened(pair.child.peer, pair.child.index)
         self.reach.changed(pair.child.index)
 
     def _work(self, event: events.WorkWanted, now: float) -> None:

@@ -275,7 +275,8 @@ class Machine:
         sa.expire_at = self.now + (self.host.limits.linger if sa.inbox.reply else 0.0)
         if not sa.aside and all(other.dead or other.aside for other in self.sas):
             name = self.peer.name if self.peer else ""
-            self.emit(IkeDown(self.number, name, self.initiator, self.established, reason, text, notify))
+            where = sa.path.remote
+            self.emit(IkeDown(self.number, name, self.initiator, self.established, reason, text, notify, where))
 
     def lose(self, sa: IkeSa, reason: str, error: PeerError) -> None:
         """Children, steps and tasks of an SA that ends."""

@@ -1,0 +1,253 @@
+"""list-peers, up, down, rekey, explain, log and keylog against a served socket: what a person and a program get, and
+which line of the configuration a refusal points to."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import desk as tools
+import pytest
+from desk import answering, sentence
+from gateway import FakeSource
+
+from xdpsec.config.loader import parse
+from xdpsec.daemon.ike.desk import Desk
+from xdpsec.daemon.ike.explain import WARNINGS, Memory
+from xdpsec.daemon.lines import Lines
+from xdpsec.ike import events
+from xdpsec.ike.identities import parse_identity
+from xdpsec.metrics.values import PeerView
+from xdpsec.numbers import NotifyType
+
+Xdpsec = Callable[..., tools.Ran]
+TEXT = """[gateway]
+outside = ["out0"]
+inside = ["in0"]
+run_dir = "RUN"
+[peers.branch]
+remote = "203.0.113.7"
+local_id = "hq"
+remote_id = "branch"
+ike = ["aes256gcm16-prfsha384-x25519"]
+auth = { psk_file = "/etc/xdpsec/branch.psk" }
+[peers.branch.children.lan]
+local = ["10.1.0.0/16"]
+remote = ["10.2.0.0/16"]
+[peers.branch.children.lab]
+local = ["10.1.0.0/16"]
+remote = ["10.9.0.0/16"]
+start = "on-traffic"
+"""
+PATH = events.Path("198.51.100.1", 500, "203.0.113.7", 500)
+UP = events.IkeUp(
+    1, "branch", PATH, parse_identity("hq"), parse_identity("branch"), True, "AES_GCM_16-256", True, False, 0.1
+)
+DOWN = events.IkeDown(1, "branch", True, False, "timeout", "the peer did not answer", 0, "203.0.113.7")
+
+
+class Machines:
+    """What the desk sees of Ike, with what a test put into it."""
+
+    def __init__(self) -> None:
+        self.memory = Memory()
+        self.children = SimpleNamespace(is_up=lambda index: index in self.up)
+        self.up: set[int] = set()
+        self.asked: list[tuple[str, ...]] = []
+        self.count = 2
+        self.keys: Lines | None = None
+        self.peer = PeerView("branch", "203.0.113.7", 2, False)
+
+    def view(self) -> Any:
+        return SimpleNamespace(peers=(self.peer,))
+
+    def bring_up(self, *names: str) -> int:
+        self.asked.append(("up", *names))
+        return self.count
+
+    def bring_down(self, *names: str) -> int:
+        self.asked.append(("down", *names))
+        return self.count
+
+    def rekey(self, *names: str) -> int:
+        self.asked.append(("rekey", *names))
+        return self.count
+
+    def give_keys(self, to: Lines | None) -> None:
+        self.keys = to
+
+
+class Scene:
+    def __init__(self, folder: Path, xdpsec: Xdpsec) -> None:
+        self.file, self._run, self._xdpsec = folder / "gw.toml", folder / "run", xdpsec
+        self.file.write_text(TEXT.replace("RUN", str(self._run)))
+        self.ike, self.lines = Machines(), Lines()
+        config = parse(self.file.read_text(), str(self.file), (0, 1))
+        self.desk = Desk(config, self.ike, self.lines, lambda: 160.0)  # type: ignore[arg-type]
+
+    def __call__(self, *words: object) -> tools.Ran:
+        with answering(self._run, FakeSource(), self.desk):
+            return self._xdpsec(*words, "-c", self.file)
+
+    def explained(self) -> list[dict[str, Any]]:
+        ran = self("explain", "branch", "--json")
+        assert (ran.status, ran.err) == (0, "")
+        found: list[dict[str, Any]] = json.loads(ran.out)
+        return found
+
+
+@pytest.fixture
+def scene(tmp_path: Path, xdpsec: Xdpsec) -> Scene:
+    return Scene(tmp_path, xdpsec)
+
+
+def line(scene: Scene, start: str) -> str:
+    """file:line of the first line that starts so."""
+    number = 1 + next(n for n, text in enumerate(scene.file.read_text().splitlines()) if text.startswith(start))
+    return f"{scene.file}:{number}:"
+
+
+# --- lists and wishes --------------------------------------------------------------------------------------------
+
+
+def test_list_peers_up_and_down(scene: Scene) -> None:
+    assert "down" in scene("list-peers").out
+    up = replace(scene.ike.peer, up=True, hybrid=True, initiator=True, address="203.0.113.7", since=100.0)
+    scene.ike.peer = replace(up, remote_id="branch", suite="AES_GCM_16-256")
+    scene.ike.up = {1}
+    (row,) = json.loads(scene("list-peers", "--json").out)
+    assert (row["up"], row["children"], row["children_up"], row["age_s"], row["hybrid"]) == (True, 2, 1, 60.0, True)
+    out = scene("list-peers").out
+    assert all(word in out for word in ("branch", "up", "203.0.113.7", "AES_GCM_16-256", "1 of 2", "initiator"))
+
+
+def test_up_down_and_rekey_hand_on_what_was_named(scene: Scene) -> None:
+    assert "2 called for" in scene("up", "branch").out
+    assert (
+        scene("up", "branch/lab").status == scene("rekey", "branch/lab").status == scene("rekey", "branch").status == 0
+    )
+    assert "being closed" in scene("down", "branch").out
+    wishes = [("up", "branch", ""), ("up", "branch", "lab"), ("rekey", "branch", "lab"), ("rekey", "branch", "")]
+    assert scene.ike.asked == [*wishes, ("down", "branch")]
+
+
+def test_wishes_that_begin_nothing_say_so(scene: Scene) -> None:
+    scene.ike.count = 0
+    assert "is up" in scene("up", "branch").out
+    assert "was down" in scene("down", "branch").out
+    sentence(scene("rekey", "branch/lan"), 1, "branch/lan is down", "xdpsec explain branch")
+
+
+@pytest.mark.parametrize("verb", ["up", "down", "rekey", "explain"])
+def test_a_peer_that_there_is_not(scene: Scene, verb: str) -> None:
+    sentence(scene(verb, "brnach"), 1, "no peer 'brnach'", "there is branch")
+    assert scene.ike.asked == []
+
+
+def test_a_child_that_there_is_not(scene: Scene) -> None:
+    sentence(scene("up", "branch/lam"), 1, "no child 'lam'", "lan, lab")
+
+
+# --- explain -----------------------------------------------------------------------------------------------------
+
+
+def test_nothing_was_tried_yet(scene: Scene) -> None:
+    peer, lan, lab = scene.explained()
+    assert (peer["up"], "nothing was tried" in peer["text"], "xdpsec up branch" in peer["fix"]) == (False, True, True)
+    assert "no packet has asked" in lab["text"]
+    assert lan["what"] == "branch/lan"
+
+
+def test_a_refused_proposal_names_the_difference_and_the_line(scene: Scene) -> None:
+    text = "no IKE proposal fits: PRF: the peer offers SHA1; we accept SHA2_384"
+    scene.ike.memory.went(replace(DOWN, peer="", reason="proposal", text=text, initiator=False))  # nobody's yet
+    peer = scene.explained()[0]
+    assert peer["text"] == text
+    assert line(scene, "ike =") in peer["fix"]
+    assert "peers.branch.ike" in peer["fix"]
+
+
+def test_silence_points_to_the_network_and_a_wrong_secret_to_the_secret(scene: Scene) -> None:
+    scene.ike.memory.went(DOWN)
+    assert "UDP 500 and 4500 reach 203.0.113.7" in scene.explained()[0]["fix"]
+    scene.ike.memory.went(replace(DOWN, reason="authentication", text="the peer refuses us: AUTHENTICATION_FAILED"))
+    assert "/etc/xdpsec/branch.psk" in scene.explained()[0]["fix"]
+
+
+@pytest.mark.parametrize(
+    ("notify", "keys"), [(NotifyType.TS_UNACCEPTABLE, ("local", "remote")), (NotifyType.NO_PROPOSAL_CHOSEN, ("esp",))]
+)
+def test_a_refused_child_names_its_lines_until_it_is_up(scene: Scene, notify: int, keys: tuple[str, ...]) -> None:
+    scene.ike.memory.came(UP)
+    scene.ike.memory.failed(events.ChildFailed(1, "branch", "lan", 0, None, notify, "the peer refuses the child SA"))
+    peer, lan, _ = scene.explained()
+    assert peer["up"]
+    assert all(f"peers.branch.children.lan.{key}" in lan["fix"] for key in keys)
+    scene.ike.memory.opened("branch", 0)
+    scene.ike.up = {0}
+    assert scene.explained()[1] == {"what": "branch/lan", "up": True, "text": "SAs in both directions", "fix": ""}
+
+
+def test_warnings_of_the_peer_are_kept_few_and_forgotten_when_it_comes(scene: Scene) -> None:
+    for number in range(WARNINGS + 3):
+        fields = (("peer", "branch"), ("why", f"reason {number}"))
+        scene.ike.memory.noted(events.Note(1, "warning", "the child is refused", fields))
+    texts = [row["text"] for row in scene.explained()[3:]]
+    assert texts == [f"the child is refused: reason {number}" for number in range(3, WARNINGS + 3)]
+    assert "reason 6" in scene("explain", "branch").out
+    scene.ike.memory.came(UP)
+    assert len(scene.explained()) == 3
+
+
+def test_strangers_leave_little(scene: Scene) -> None:
+    for number in range(1000):
+        scene.ike.memory.went(replace(DOWN, peer="", remote=f"10.0.{number // 250}.{number % 250}"))
+    assert len(scene.ike.memory._strangers) < 100
+    assert "nothing was tried" in scene.explained()[0]["text"]
+
+
+# --- lines -------------------------------------------------------------------------------------------------------
+
+
+def test_log_prints_what_was_said_for_people_and_programs(scene: Scene) -> None:
+    for peer in ("branch", "other"):
+        line = {"peer": peer, "event": "IKE SA established", "process": "control", "timestamp": "T", "level": "info"}
+        scene.lines.add(json.dumps(line))
+    assert [json.loads(row)["peer"] for row in scene("log", "--json").out.splitlines()] == ["branch", "other"]
+    assert scene("log", "--peer", "branch").out == (
+        'timestamp=T level=info process=control event="IKE SA established" peer=branch\n'
+    )
+
+
+def test_keys_are_given_only_while_somebody_reads(scene: Scene, tmp_path: Path) -> None:
+    """A process of its own, since only Ctrl-C ends it."""
+    out = tmp_path / "keys"
+    argv = [sys.executable, "-m", "xdpsec.cli.main", "keylog", str(out), "-c", str(scene.file)]
+    with answering(scene._run, FakeSource(), scene.desk):
+        reader = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        try:
+            _until(lambda: scene.ike.keys is not None)
+            assert scene.ike.keys is not None
+            scene.ike.keys._last, scene.ike.keys._rows = 1, type(scene.ike.keys._rows)(["row"])
+            reader.send_signal(2)
+            said = reader.communicate(timeout=20)[1]
+        finally:
+            reader.kill()
+        _until(lambda: scene.ike.keys is None)
+    assert reader.returncode == 0
+    assert "whoever reads it can read" in said
+    assert out.stat().st_mode & 0o777 == 0o600
+
+
+def _until(true: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 20
+    while not true():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
