@@ -1,9 +1,9 @@
 # Each target is one line onto something readable. `make help` lists them.
-.PHONY: help setup demo test build lint format bench fuzz mutants interop docs pins container fresh
+.PHONY: help setup demo test build lint format bench bench-ike fuzz mutants interop docs pins container fresh
 ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 help:    ## this list
-	@sed -n 's/^\([a-z]*\):.*##/\1\t/p' Makefile
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
 setup:   ## install what is missing (system packages, virtual environment), build
 	@deploy/setup demo
 demo:    ## set up, then two gateways, real traffic, a table; removes itself
@@ -18,6 +18,8 @@ format:  ## lay out Python and C as tests/lint wants it
 	@.venv/bin/ruff format . && .venv/bin/clang-format -i $$(git ls-files '*.[ch]')
 bench:   ## measure; writes build/bench.json
 	@deploy/setup bench && $(ROOT) .venv/bin/python tests/bench/run.py
+bench-ike: ## what IKE costs, beside strongSwan; writes build/bench-ike.json
+	@deploy/setup bench && $(ROOT) env PYTHONPATH=tests .venv/bin/python tests/bench/ike_run.py
 fuzz:    ## a million mutated frames
 	@.venv/bin/python tests/run fuzz
 mutants: ## break one check at a time; a test named beforehand must fail

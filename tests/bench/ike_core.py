@@ -26,24 +26,9 @@ from ike_people import GATEWAY_ID, LOCAL, Person
 
 from xdpsec.ike import events, identities, settings
 from xdpsec.ike.gate import Gate
-from xdpsec.ike.v2.machine import Machine
+from xdpsec.ike.v2.make import Machines
 
 GATEWAY = "10.9.1.1"
-
-
-class Make:
-    """ike.gate.Machines."""
-
-    def responder(self, number: int, host: Any, registry: Any, path: events.Path, now: float) -> Machine:
-        return Machine(number, host, registry, path, now)
-
-    def initiator(
-        self, number: int, host: Any, registry: Any, peer: settings.PeerSettings, now: float, wanted: Any
-    ) -> Machine:
-        path = events.Path(peer.local, peer.local_port, peer.remote, peer.remote_port)
-        machine = Machine(number, host, registry, path, now)
-        machine.connect(peer, wanted, now)
-        return machine
 
 
 @dataclass
@@ -109,7 +94,7 @@ class Side:
     """One gate with its clock of CPU time."""
 
     def __init__(self, host: Host) -> None:
-        self.gate = Gate(host, Make())
+        self.gate = Gate(host, Machines())
         self.used = 0
         self.up = 0
         self.profile: cProfile.Profile | None = None

@@ -16,8 +16,8 @@ from typing import Any
 import ike_net
 import ike_offers
 import ike_parse
+from ike_field import Flood, Station, group
 from ike_people import GUESTS, Papers, people
-from ike_rig import Flood, Station, group
 from ike_sides import Ours, Theirs
 
 from xdpsec.demo.lab import Lab, LabError
@@ -33,6 +33,7 @@ FLOOD_RATE, FLOOD_SECONDS, HONEST = 20_000, 20, 20
 class Sizes:
     """How much: connects of a handshake row after `warm` others, in `turns`; established peers; seconds of rest."""
 
+    roles: tuple[str, ...] = ("responder", "initiator")
     connects: int = 1000
     warm: int = 100
     turns: int = 5
@@ -44,31 +45,26 @@ class Sizes:
 
 
 def handshakes(name: str, sizes: Sizes, told: Told) -> list[Row]:
-    """Rows of both roles; `name` as in the JSON."""
+    """Rows of both roles, but for the wide offer, which is the peer's; `name` as in the JSON."""
     kind = "ecdsa" if name.startswith("ecdsa") else "psk"
-    offers = ike_offers.WIDE if name.endswith("wide-offer") else ike_offers.NARROW
-    with Lab() as lab:
-        net = ike_net.build(lab)
-        crowd = people(sizes.connects + sizes.warm)
-        papers = Papers(lab.directory / "papers", kind)
-        papers.write(crowd)
-        ours, theirs = Ours(net, crowd, papers), Theirs(net, crowd, papers)
-        ours.start()
-        theirs.start()
-        station = Station(net, [group(0, len(crowd), papers, offers)])
-        found = [_answering(ours, theirs, station, sizes)]
-        if offers is ike_offers.NARROW:
-            station.stop()
-            ours.stop()
-            theirs.stop()
-            ours, theirs = Ours(net, crowd, papers, "ours-calls"), Theirs(net, crowd, papers, "theirs-calls")
+    wide = name.endswith("wide-offer")
+    rows = []
+    for role, measure in (("responder", _answering), ("initiator", _calling)):
+        if role not in sizes.roles or (wide and role == "initiator"):
+            continue
+        with Lab() as lab:
+            net = ike_net.build(lab)
+            crowd = people(sizes.connects + sizes.warm)
+            papers = Papers(lab.directory / "papers", kind)
+            papers.write(crowd)
+            ours, theirs = Ours(net, crowd, papers), Theirs(net, crowd, papers)
             ours.start()
             theirs.start()
-            station = Station(net, [group(0, len(crowd), papers, offers)], "station-called")
-            found.append(_calling(ours, theirs, station, sizes))
-    rows = [{"name": name, "role": role, **row} for role, row in zip(("responder", "initiator"), found, strict=False)]
-    for row in rows:
-        told(f"{name}, {row['role']}: {row['ours_ms']:.3f} ms, strongSwan {row['theirs_ms']:.3f} ms")
+            offers = ike_offers.WIDE if wide else ike_offers.NARROW
+            station = Station(net, [group(0, len(crowd), papers, offers)])
+            row = {"name": name, "role": role, **measure(ours, theirs, station, sizes)}
+        told(f"{name}, {role}: {row['ours_ms']:.3f} ms, strongSwan {row['theirs_ms']:.3f} ms")
+        rows.append(row)
     return rows
 
 
