@@ -71,7 +71,11 @@ class Ike:
         self.reach = Reach(config, self._shell.connect, self._open_child, self.children.is_up)
         self.up: dict[int, events.IkeUp] = {}  # established IKE SAs by machine
         self._since: dict[int, float] = {}
-        self._handlers: dict[type, Callable[[Any, float], object]] = {
+        self._handlers = self._table()
+
+    def _table(self) -> dict[type, Callable[[Any, float], object]]:
+        """Who deals with which event."""
+        return {
             events.IkeUp: self._came,
             events.IkeRekeyed: self._rekeyed,
             events.IkeDown: self._went,
