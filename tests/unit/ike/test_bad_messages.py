@@ -20,7 +20,7 @@ INFORMATIONAL, CREATE = ExchangeType.INFORMATIONAL, ExchangeType.CREATE_CHILD_SA
 
 
 def send(both: Pair, exchange: int, *payloads: Payload, message_id: int | None = None) -> tuple[Payload, ...] | None:
-    """The initiator seals a request of the test's making; the payloads of what the responder answers, None = nothing."""
+    """The initiator seals a request of the test's making; what the responder answers, None = nothing."""
     sa = both.a.machines[-1].sas[-1]
     number = sa.outbox.next_id if message_id is None else message_id
     head = sealing.header(sa, exchange, number, response=False)
