@@ -1,5 +1,5 @@
 # Each target is one line onto something readable. `make help` lists them.
-.PHONY: help setup demo test build lint format bench bench-ike fuzz mutants interop docs pins container fresh
+.PHONY: help setup demo test build lint format bench bench-ike fuzz fuzz-ike mutants interop docs pins container fresh
 ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 help:    ## this list
@@ -22,6 +22,8 @@ bench-ike: ## what IKE costs, beside strongSwan; writes build/bench-ike.json
 	@deploy/setup bench && $(ROOT) env PYTHONPATH=tests .venv/bin/python tests/bench/ike_run.py
 fuzz:    ## a million mutated frames
 	@.venv/bin/python tests/run fuzz
+fuzz-ike: ## an hour of what strangers send, under coverage; keeps what it learned
+	@for target in ike_codec ike_gate; do .venv/bin/python tests/fuzz/guided.py $$target --seconds 1800 --keep || exit 1; done
 mutants: ## break one check at a time; a test named beforehand must fail
 	@tests/mutants
 interop: ## every row with a Linux kernel, strongSwan and OpenIKED as peers; writes build/interop.json

@@ -144,8 +144,10 @@ class Gate:
     def messages_to_send(self, now: float) -> list[Datagram]:
         out, self._answers = self._answers, []
         touched, self._touched = self._touched, {}
-        for machine in touched.values():
+        for number, machine in touched.items():
             out += machine.messages_to_send(now)
+            if machine.done and number in self.machines:
+                self._remove(number)
         return out
 
     def get_timer(self) -> float | None:

@@ -232,7 +232,7 @@ def refuse(m: Machine, flow: Flow, error: PeerError) -> None:
     fatal = flow.fatal or error.notify == NotifyType.INVALID_SYNTAX
     if fatal and (flow.task is None or isinstance(error, PeerRefuses)):
         m.bury(sa, REASONS.get(error.notify, "refused"), str(error), error.notify)
-    elif fatal:
+    elif fatal and sa.state != State.CLOSING:
         informational.part(m, sa, REASONS.get(error.notify, "refused"), str(error), error.notify)
     elif flow.task is not None:
         sa.asking = None
