@@ -10,7 +10,6 @@ from attacker import Attacker
 
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.numbers import ExchangeType as X
-from xdpsec.numbers import NotifyType as N
 from xdpsec.numbers import PayloadType as P
 
 #: Longer than liveness, every retransmission and all that lingers.
