@@ -1,5 +1,5 @@
 """What strangers send, fuzzed under coverage: a planted bug is found, and nothing else, in the time that CI has. An
-hour of it is `make fuzzike`."""
+hour of it is `make fuzz-ike`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-import ike_run
+import guided
 import pytest
 
 SECONDS = 45
@@ -18,22 +18,22 @@ PATIENCE = 240
 
 
 @pytest.mark.timeout(PATIENCE)
-@pytest.mark.parametrize("target", ike_run.TARGETS)
+@pytest.mark.parametrize("target", guided.TARGETS)
 def test_nothing_but_refusals(target: str, tmp_path: Path) -> None:
-    result = ike_run.fuzz(target, tmp_path / target, SECONDS)
+    result = guided.fuzz(target, tmp_path / target, SECONDS)
     print(f"{target}: {result}")
     assert result.finding is None, result.output[-4000:]
     assert result.executions > 1000
     assert result.coverage > EDGES[target]
-    assert result.corpus >= len(ike_run.kept(target).read_text().split())
+    assert result.corpus >= len(guided.kept(target).read_text().split())
 
 
 @pytest.mark.timeout(PATIENCE)
 def test_a_planted_bug_is_found_and_can_be_repeated(tmp_path: Path) -> None:
-    result = ike_run.fuzz("ike_codec", tmp_path / "planted", PATIENCE // 2, plant=True)
+    result = guided.fuzz("ike_codec", tmp_path / "planted", PATIENCE // 2, plant=True)
     print(f"planted: {result}")
     assert result.finding is not None
     assert "IndexError: the planted bug" in result.output
-    again = [sys.executable, str(ike_run.CHILD), "ike_codec"]
+    again = [sys.executable, str(guided.CHILD), "ike_codec"]
     assert subprocess.run([*again, "--plant", str(result.finding)], capture_output=True, check=False).returncode
     assert not subprocess.run([*again, str(result.finding)], capture_output=True, check=False).returncode

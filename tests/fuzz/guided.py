@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Fuzzes what strangers send, guided by coverage: `ike_run.py TARGET [--seconds N] [--plant] [--keep]`.
+"""Fuzzes what strangers send, guided by coverage: `guided.py TARGET [--seconds N] [--plant] [--keep]`.
 
 Starts from the corpus that the repository keeps (corpus/TARGET.txt, one input a line in hex; with `--keep` what was
 learned goes back into it, reduced), prints executions, coverage and corpus size, and says how to repeat a finding.
