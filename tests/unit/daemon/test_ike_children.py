@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ from xdpsec.channel import messages as words
 from xdpsec.daemon.ike import children as module
 from xdpsec.daemon.ike import sas
 from xdpsec.ike import selectors
+from xdpsec.ike.events import Path as Ends
 from xdpsec.numbers import Protocol
 
 SA_WORDS = (words.SaInstall, words.SaUse, words.SaRemove)
@@ -43,8 +45,6 @@ def test_both_sas_are_at_the_childs_worker_before_the_answer(tmp_path: Path) -> 
 def test_behind_a_nat_esp_goes_in_udp(tmp_path: Path) -> None:
     async def test() -> None:
         async with desk(tmp_path) as d:
-            from xdpsec.ike.events import Path as Ends
-
             await d.install(encap=True, path=Ends("198.51.100.1", 4500, "203.0.113.7", 1024))
             word = d.heard(0, words.SaInstall)[1]
             assert isinstance(word, words.SaInstall)
@@ -98,6 +98,59 @@ def test_rekey_install_switch_retire(tmp_path: Path, monkeypatch: pytest.MonkeyP
             await d.until(lambda: len(d.slots.free()) == free)
             assert set(d.children.pairs) == {new.spi_in}
             assert d.children.is_up(0)
+
+    run(test)
+
+
+def test_a_peer_that_asked_is_given_time_for_our_answer(tmp_path: Path) -> None:
+    """Packets that go out with the answer would meet a peer that has no SA for them."""
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            asked = await d.install(1, initiator=False)
+            d.use(asked)
+            assert not d.children.is_up(0)
+            d.children.first_use(d.children.pairs[asked.spi_in].slot_in)
+            assert d.children.is_up(0)
+            quiet = await d.install(2, 1, initiator=False)
+            began = asyncio.get_running_loop().time()
+            d.use(quiet)
+            await d.until(lambda: d.children.is_up(1))
+            assert asyncio.get_running_loop().time() - began >= module.PATIENCE_SECONDS
+
+    run(test)
+
+
+def test_two_pairs_of_one_child_the_other_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            one, other = await d.install(1), await d.install(2)
+            d.use(one)
+            d.use(other)
+            slots = [d.children.pairs[child.spi_in].slot_out for child in (one, other)]
+            d.retire(other, "down")
+            await d.until(lambda: len(d.heard(0, words.SaRemove)) == 2)
+            assert d.heard(0, words.SaUse) == [words.SaUse(0, slot) for slot in (slots[0], slots[1], slots[0])]
+            assert d.children.is_up(0)
+
+    run(test)
+
+
+def test_children_follow_their_peer(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            await d.install(1)
+            d.children.moved(8, Ends("198.51.100.9", 500, "203.0.113.9", 500), False)  # another machine's
+            d.children.moved(7, Ends("198.51.100.1", 4500, "203.0.113.9", 1024), True)
+            slots = [word.slot for word in d.heard(0, words.SaInstall) if isinstance(word, words.SaInstall)]
+            await d.until(lambda: len(d.heard(0, words.SaMove)) == 2)
+            expected = [words.SaMove(slot, "198.51.100.1", "203.0.113.9", 4500, 1024) for slot in slots]
+            assert d.heard(0, words.SaMove) == expected
+            d.boss.kill(0)
+            await d.boss.serve(1)  # its successor finds them where they are now
+            assert {(w.remote, w.encap_remote) for w in d.heard(0, words.SaInstall)} == {("203.0.113.9", 1024)}  # type: ignore[union-attr]
 
     run(test)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -23,6 +23,9 @@ from xdpsec.ike.events import InstallInbound, NegotiatedChild, Path, RetireChild
 
 #: How long a replaced inbound SA still takes what was on its way.
 GRACE_SECONDS = 2.0
+#: A peer that asked for a child gets our answer before it has the SAs that our packets need: we wait for its first
+#: packet, or so long.
+PATIENCE_SECONDS = 0.1
 #: The share of a lifetime by which both ends come to rekey at different times.
 JITTER = 0.1
 NS = 1e9
@@ -33,7 +36,7 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Pair:
     """A child's two SAs. `slot_in`, `slot_out` -1 = no worker has them (`parked` says why). `resource`: as in RFC
-    9611."""
+    9611. `ours`: we asked for it."""
 
     ike: int
     peer: str
@@ -43,12 +46,14 @@ class Pair:
     spi_in: int
     spi_out: int
     replaces: int
+    ours: bool
     suite: str
     ke: tuple[int, ...]
     parked: str = ""
     slot_in: int = -1
     slot_out: int = -1
     up: bool = False
+    patience: asyncio.TimerHandle | None = None
 
 
 class Children:
@@ -74,6 +79,8 @@ class Children:
         self._up: Counter[int] = Counter()  # pairs that are up, by child
         self.rekeys = 0
         self._by_slot: dict[int, Pair] = {}
+        self._of_child: defaultdict[int, dict[int, Pair]] = defaultdict(dict)
+        self._of_ike: defaultdict[int, dict[int, Pair]] = defaultdict(dict)
 
     # --- SPIs, for the machines --------------------------------------------------------------------------------
 
@@ -96,11 +103,13 @@ class Children:
             spi_in=negotiated.spi_in,
             spi_out=negotiated.spi_out,
             replaces=negotiated.replaces,
+            ours=negotiated.initiator,
             suite=esp.suite_name(negotiated),
             ke=negotiated.ke,
             parked=esp.not_carried(negotiated),
         )
         self.pairs[pair.spi_in] = pair
+        self._of_child[child.index][pair.spi_in] = self._of_ike[pair.ike][pair.spi_in] = pair
         if pair.parked:
             log.warning("child is negotiated, but its packets are not carried", child=child.label, why=pair.parked)
             self._installed(pair, event.ticket, "")
@@ -134,8 +143,12 @@ class Children:
 
     def use(self, event: UseOutbound) -> None:
         pair = self.pairs.get(event.spi_in)
-        if pair is not None:
+        if pair is None or pair.patience is not None:
+            return
+        if pair.ours or pair.replaces or pair.parked:
             self._use(pair)
+        else:
+            pair.patience = self._loop.call_later(PATIENCE_SECONDS, self._use, pair)
 
     def first_use(self, slot: int) -> None:
         """A packet opened on a new inbound SA: the peer has the pair, and what we send may go there too."""
@@ -144,6 +157,8 @@ class Children:
             self._use(pair)
 
     def _use(self, pair: Pair) -> None:
+        if pair.patience is not None:
+            pair.patience.cancel()
         if pair.slot_out >= 0:
             self._sas.use(pair.slot_out)
         if not pair.up:
@@ -156,7 +171,7 @@ class Children:
         pair = self.pairs.get(event.spi_in)
         if pair is None:
             return
-        if event.reason == "rekeyed":
+        if event.reason == "rekeyed" or self._give_over(pair):
             self._loop.call_later(GRACE_SECONDS, self._remove, pair)
         else:
             self._remove(pair)
@@ -164,6 +179,12 @@ class Children:
     def _remove(self, pair: Pair) -> None:
         if self.pairs.pop(pair.spi_in, None) is None:
             return
+        for index, key in ((self._of_child, pair.child.index), (self._of_ike, pair.ike)):
+            del index[key][pair.spi_in]
+            if not index[key]:
+                del index[key]
+        if pair.patience is not None:
+            pair.patience.cancel()
         for slot in (pair.slot_out, pair.slot_in):
             if slot >= 0:
                 self._by_slot.pop(slot, None)
@@ -172,6 +193,16 @@ class Children:
         self._up[pair.child.index] -= pair.up
         pair.up = False
         self._changed(pair)
+
+    def _give_over(self, pair: Pair) -> bool:
+        """What is sent on it goes on another pair of its child, where there is one (two IKE SAs with one peer); True
+        when there is, so that it may still take what is on its way."""
+        for other in self._of_child.get(pair.child.index, {}).values():
+            if other is not pair and other.up and other.owner == pair.owner and other.slot_out >= 0:
+                if self._sas.in_use(pair.slot_out):
+                    self._sas.use(other.slot_out)
+                return True
+        return False
 
     def silent_for(self, spis: tuple[int, ...], now: float) -> float | None:
         """Seconds since a packet opened on any of these inbound SPIs; None = none ever did."""
@@ -195,12 +226,10 @@ class Children:
 
     def moved(self, ike: int, path: Path, encap: bool) -> None:
         """The peer is elsewhere, or we are: the SAs of its children follow."""
-        for pair in self.pairs.values():
-            if pair.ike == ike:
-                for slot in (pair.slot_in, pair.slot_out):
-                    self._sas.move(
-                        slot, path.local, path.remote, (path.local_port, path.remote_port) if encap else (0, 0)
-                    )
+        ports = (path.local_port, path.remote_port) if encap else (0, 0)
+        for pair in self._of_ike.get(ike, {}).values():
+            for slot in (pair.slot_in, pair.slot_out):
+                self._sas.move(slot, path.local, path.remote, ports)
 
     # --- questions -----------------------------------------------------------------------------------------------
 

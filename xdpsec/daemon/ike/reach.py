@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from xdpsec.config.values import Child, Config, Peer
 
 #: A peer that does not answer is called again after the first, then after twice as long, up to the last.
-BACKOFF_FIRST, BACKOFF_LAST = 1.0, 60.0
+BACKOFF_FIRST, BACKOFF_LAST = 0.25, 60.0
 ON_START, ON_TRAFFIC = "on-start", "on-traffic"
 
 
@@ -53,18 +53,19 @@ class Reach:
         self._loop = asyncio.get_running_loop()
         self._peers = {peer.name: _Peer(peer) for peer, _ in config.ike_peers}
         self._children = {c.index: _Child(c) for peer, _ in config.ike_peers for c in peer.children}
-        self._closed = False
+        self._running = False
 
     def start(self) -> None:
-        """Everybody who is to be up with the gateway."""
+        """Everybody who is to be up with the gateway, and who was wanted before."""
+        self._running = True
         starting = [child for child in self._children.values() if _start_of(child.config) == ON_START]
         for child in starting:
             child.wanted = True
-        for name in dict.fromkeys(child.config.peer for child in starting):
+        for name in dict.fromkeys(child.config.peer for child in self._children.values() if child.wanted):
             self.want_peer(name)
 
     def close(self) -> None:
-        self._closed = True
+        self._running = False
         waiting = [*(one.timer for one in self._peers.values()), *(one.timer for one in self._children.values())]
         for timer in waiting:
             if timer is not None:
@@ -153,7 +154,7 @@ class Reach:
 
     def _call(self, peer: _Peer) -> None:
         peer.timer = None
-        if not peer.wanted or peer.ikes or self._closed:
+        if not peer.wanted or peer.ikes or not self._running:
             return
         missing = [self._children[child.index] for child in peer.config.children]
         missing = [child for child in missing if child.wanted and not self._up(child.config.index)]
@@ -162,12 +163,12 @@ class Reach:
         peer.ikes[self._connect(peer.config.name, [child.config.name for child in missing])] = False
 
     def _later(self, peer: _Peer) -> None:
-        if peer.timer is None and not self._closed:
+        if peer.timer is None and self._running:
             pause, peer.pause = peer.pause, min(peer.pause * 2, BACKOFF_LAST)
             peer.timer = self._loop.call_later(pause * random.uniform(0.75, 1.25), self._call, peer)
 
     def _child_later(self, child: _Child) -> None:
-        if child.wanted and not child.asked and child.timer is None and not self._closed:
+        if child.wanted and not child.asked and child.timer is None and self._running:
             pause, child.pause = child.pause, min(child.pause * 2, BACKOFF_LAST)
             child.timer = self._loop.call_later(pause * random.uniform(0.75, 1.25), self._child_due, child)
 

@@ -70,6 +70,10 @@ class Sas:
         self._post(seat.owner, words.SaUse(seat.sa.child, slot), self._complain(seat, "not used"))
         self._snapshots.used(seat, self._mtus[slot], lambda message: self._fleet.tell(seat.owner, message))
 
+    def in_use(self, slot: int) -> bool:
+        seat = self._seats.get(slot)
+        return seat is not None and self._seats.in_use(seat)
+
     def move(self, slot: int, local: str, remote: str, encap: tuple[int, int]) -> None:
         """Between other outer addresses and ports from now on; a successor of its worker will find it so."""
         seat = self._seats.get(slot)
