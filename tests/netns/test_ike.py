@@ -1,31 +1,135 @@
-"""Two of our gateways over IKEv2, as their operator runs them: up, through rekeys, deaths and wrong secrets."""
+"""Two of our gateways over IKEv2, as operators run them: up, through rekeys and deaths, never without proof."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable
 
 import pytest
 
-from netns.rig.ike_sites import ike_pair
-from netns.rig.sites import Pair
+from netns.rig import books
+from netns.rig.gateways import Gateway, kill
+from netns.rig.ike_sites import Wishes, ike_pair
+from netns.rig.sites import Pair, leaked, open_tap
+from xdpsec.demo.lab import LabError
 
-#: From the start of the second gateway until packets cross: a handshake takes milliseconds, a first try that met a
-#: gateway still starting is repeated after half a second and then after a little more.
+#: From the start of both gateways until packets cross. A handshake takes milliseconds; one that met a gateway still
+#: starting is repeated after half a second and then a little more.
 UP_SECONDS = 10.0
+#: A gateway whose peer lost its state, or was replaced, is back within a retransmission or two.
+AGAIN_SECONDS = 15.0
+RATE = 100
 
 
-@pytest.fixture(scope="module")
-def made() -> Iterator[Pair]:
-    with ike_pair() as pair:
+def total(gateway: Gateway, name: str, **labels: str) -> float:
+    """The sum of a metric's samples with these labels."""
+    found = [sample for sample in books.metrics(gateway) if sample.name == name]
+    return sum(sample.value for sample in found if labels.items() <= sample.labels.items())
+
+
+def start(pair: Pair) -> None:
+    for gateway in pair.gateways:
+        gateway.start()
+
+
+def test_up_by_itself_and_both_ways() -> None:
+    with ike_pair() as pair, open_tap(pair) as tap:
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+            assert leaked(tap.frames(), flows) == []
         for gateway in pair.gateways:
-            gateway.start()
-        yield pair
+            status = gateway.ask("status")
+            assert [child["up"] for child in status["children"]] == [True] * len(pair.children)
+            assert total(gateway, "xdpsec_ike_handshakes_total", outcome="established") >= 1
+            assert total(gateway, "xdpsec_ike_peer_up") == 1
+            assert total(gateway, "xdpsec_ike_half_open") == 0
 
 
-def test_packets_cross_both_ways(made: Pair) -> None:
-    with made.flows(40) as flows:
-        flows.wait(time.monotonic(), UP_SECONDS)
-    for gateway in made.gateways:
-        status = gateway.ask("status")
-        assert [child["up"] for child in status["children"]] == [True] * len(made.children)
+def test_the_first_packet_is_held_until_there_is_an_sa() -> None:
+    """on-traffic: nothing is negotiated before; one ping is enough, and it is answered."""
+    with ike_pair(Wishes(child='start = "on-traffic"')) as pair:
+        start(pair)
+        assert total(pair.a, "xdpsec_ike_handshakes_total") == 0
+        pair.ping(pair.where.a, 0)
+        assert total(pair.a, "xdpsec_ike_handshakes_total", outcome="established") == 1
+        assert [child["up"] for child in pair.a.ask("status")["children"]] == [True, False]
+        pair.ping(pair.where.b, 1)
+        assert total(pair.b, "xdpsec_ike_handshakes_total") == 1  # the second child goes over the first one's IKE SA
+
+
+def test_rekeys_of_ike_and_children_lose_nothing() -> None:
+    with ike_pair(Wishes(peer='rekey_time = "4s"', child='rekey_time = "2s"')) as pair:
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+            since = time.monotonic()
+            time.sleep(20)
+            flows.pause()
+            time.sleep(0.5)
+            assert flows.lost(since, time.monotonic()) == {}
+            assert [record.twice for record in flows.records] == [0] * len(flows.records)
+        for gateway in pair.gateways:
+            assert total(gateway, "xdpsec_ike_rekeys_total", kind="child") >= 10
+            assert total(gateway, "xdpsec_ike_rekeys_total", kind="ike") >= 3
+            page = books.read(gateway)
+            assert page.verdicts["DROP_NO_SA"] == 0
+            carried = total(gateway, "xdpsec_child_packets_total", direction="out")
+            assert carried == page.verdicts["ENCRYPTED"]  # those of SAs that are gone too
+
+
+def everything(pair: Pair) -> None:
+    pair.a.kill()
+    pair.a.start()
+
+
+def control(pair: Pair) -> None:
+    kill([pair.a.control()])
+
+
+def both(pair: Pair) -> None:
+    for gateway in pair.gateways:
+        gateway.kill()
+    start(pair)
+
+
+def stopped(pair: Pair) -> None:
+    assert pair.a.stop() == 0
+    pair.a.start()
+
+
+@pytest.mark.parametrize("event", [everything, control, both, stopped], ids=lambda event: event.__name__)
+def test_up_again_and_never_in_the_clear(event: Callable[[Pair], None]) -> None:
+    with ike_pair(Wishes(peer='dpd = "2s"')) as pair, open_tap(pair) as tap:
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+            event(pair)
+            flows.wait(time.monotonic(), AGAIN_SECONDS)
+            assert leaked(tap.frames(), flows) == []
+
+
+def test_a_replaced_worker_goes_on_with_the_same_sas() -> None:
+    with ike_pair() as pair:
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+            before = total(pair.a, "xdpsec_ike_handshakes_total")
+            kill([pair.a.workers()[0]])
+            flows.wait(time.monotonic(), AGAIN_SECONDS)
+        assert total(pair.a, "xdpsec_ike_handshakes_total") == before
+
+
+def test_another_secret_is_refused_and_said() -> None:
+    with ike_pair(Wishes(secrets=("the one secret of a", "the other one of b"))) as pair, open_tap(pair) as tap:
+        start(pair)
+        with pair.flows(RATE) as flows:
+            with pytest.raises(TimeoutError):
+                flows.wait(time.monotonic(), 3)
+            assert leaked(tap.frames(), flows) == []
+        assert [child["up"] for child in pair.a.ask("status")["children"]] == [False, False]
+        for gateway in pair.gateways:
+            assert total(gateway, "xdpsec_ike_handshakes_total", outcome="established") == 0
+            assert "does not prove" in gateway.log.read_text() or "AUTHENTICATION_FAILED" in gateway.log.read_text()
+        with pytest.raises(LabError):
+            pair.ping(pair.where.a, 0)

@@ -82,6 +82,7 @@ def outlived(m: Machine) -> None:
         if sa.state != State.DEAD:
             soon = m.now + m.host.limits.outlived_seconds
             sa.expire_at = min(sa.expire_at or soon, soon)
+            sa.rekey_at = 0.0  # a successor would live on
 
 
 def elsewhere(m: Machine, gone: Child) -> None:
