@@ -50,7 +50,7 @@ def _cells(row: dict[str, Any]) -> list[str]:
         row["engine"] or "-",
         "yes" if row["esn"] else "no",
         str(row.get("next_seq", row.get("top"))),
-        str(row["granted"]),
+        "-" if row["granted"] is None else str(row["granted"]),
         str(row["packets"]),
         str(row["bytes"]),
         last,

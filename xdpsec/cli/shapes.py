@@ -11,6 +11,8 @@ from xdpsec.channel import negotiation
 from xdpsec.channel import operator as words
 
 NS = 1e9
+#: A negotiated SA is granted all numbers that there are; no manual SA comes so far.
+ENDLESS = 2**64 - 1
 Json = dict[str, Any]
 
 
@@ -88,7 +90,7 @@ def _sa(row: words.SaRow) -> Json:
         "remote": row.remote,
         "encap": list(row.encap) if any(row.encap) else None,
         "next_seq" if row.direction == "out" else "top": row.number,
-        "granted": row.granted,
+        "granted": None if row.granted >= (ENDLESS if row.esn else ENDLESS >> 32) else row.granted,
         "packets": row.packets,
         "bytes": row.bytes,
         "last_seen_s": round(row.idle_ns / NS, 3) if row.idle_ns >= 0 else None,

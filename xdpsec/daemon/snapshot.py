@@ -64,7 +64,7 @@ class Snapshots:
             except Refused as refusal:
                 self._refused(seat, refusal)
         await self._use(peer, taken)
-        await self._ask_engines(peer, seats)
+        await self._ask_engines(peer)
 
     def install(self, seat: Seat) -> words.SaInstall:
         """The word that installs it; whoever sent it wipes it."""
@@ -95,12 +95,25 @@ class Snapshots:
         for seat, mtu in out.items():
             self.used(seat, mtu, peer.tell)
 
-    async def _ask_engines(self, peer: Peer, seats: Sequence[Seat]) -> None:
+    async def _ask_engines(self, peer: Peer) -> None:
         reply = await peer.call(words.SaQuery(), ACK_SECONDS)
         assert isinstance(reply.message, words.SaEngines)
-        rows = dict(reply.message.rows)
-        for seat in seats:
-            self._engines[seat.owner, seat.sa.suite.name] = rows.get(seat.slot, "")
+        self.engines(reply.message)
+
+    def unproven(self, seat: Seat) -> bool:
+        """Which engine serves its suite on its worker was not asked yet; it counts as asked from here on."""
+        key = (seat.owner, seat.sa.suite.name)
+        if key in self._engines:
+            return False
+        self._engines[key] = ""
+        return True
+
+    def engines(self, answer: words.SaEngines) -> None:
+        """A worker's answer to SaQuery."""
+        for slot, engine in answer.rows:
+            seat = self._seats.get(slot)
+            if seat is not None:
+                self._engines[seat.owner, seat.sa.suite.name] = engine
 
     def resized(self, remote: str, mtu: int, tell: Callable[[int, words.Message], None]) -> None:
         """The path to a peer has another MTU."""

@@ -29,7 +29,8 @@ class Worker:
         message = received.message
         self.heard.append(message)
         if isinstance(message, words.SaQuery):
-            self.peer.tell(words.SaEngines(received.seq, ()))
+            installed = (word for word in self.heard if isinstance(word, words.SaInstall))
+            self.peer.tell(words.SaEngines(received.seq, tuple((word.slot, "openssl") for word in installed)))
         elif isinstance(message, words.Stop):
             self.peer.close()
             self.ended.set()

@@ -291,3 +291,15 @@ def test_silence_is_measured_over_inbound_sas(tmp_path: Path) -> None:
             assert d.children.silent_for((child.spi_in, 5), 100.0) == 10.0
 
     run(test)
+
+
+def test_which_engine_serves_a_suite_is_asked_once(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            before = len(d.heard(0, words.SaQuery))
+            await d.install(1)
+            await d.install(2)
+            await d.until(lambda: all(row.engine for row in d.snapshots.views()))
+            assert len(d.heard(0, words.SaQuery)) == before + 1
+
+    run(test)

@@ -54,9 +54,22 @@ class Sas:
         self._seats.add(seat)
         message = self._snapshots.install(seat)
         self._mtus[slot] = message.path_mtu
-        self._post(owner, message, done)
+        self._post(owner, message, lambda error: self._installed(seat, error, done))
         wipe(message)
         return slot
+
+    def _installed(self, seat: Seat, error: str, done: Done) -> None:
+        if not error and self._snapshots.unproven(seat):
+            call = self._fleet.post(seat.owner, words.SaQuery())
+            if call is not None:
+                call.add_done_callback(self._told_engines)
+        done(error)
+
+    def _told_engines(self, call: asyncio.Future[Reply]) -> None:
+        if not outcome(call):
+            answer = call.result().message
+            assert isinstance(answer, words.SaEngines)
+            self._snapshots.engines(answer)
 
     def use(self, slot: int) -> None:
         """The child's packets of that worker go out on this SA, from its next burst on."""
