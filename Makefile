@@ -1,5 +1,5 @@
 # Each target is one line onto something readable. `make help` lists them.
-.PHONY: help setup demo test build lint format bench bench-ike fuzz fuzz-ike mutants interop docs pins container fresh
+.PHONY: help setup demo test build lint format bench bench-ike fuzz fuzz-ike mutants interop docs pins container fresh killload
 ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 help:    ## this list
@@ -30,6 +30,8 @@ interop: ## every row with a Linux kernel, strongSwan and OpenIKED as peers; wri
 	@deploy/setup test && .venv/bin/python tests/run matrix
 docs:    ## write what is generated in docs/
 	@.venv/bin/python docs/generate.py && .venv/bin/python docs/generate_seen.py
+killload: ## workers killed under full load, with a watch on the wan; takes minutes
+	@deploy/setup test && $(ROOT) .venv/bin/python -m pytest -q -s -p no:cacheprovider --timeout 0 tests/netns/kill_load.py
 container: ## the steps of deploy/container in a Debian root; takes minutes
 	@$(ROOT) tests/container
 fresh:   ## this tree's last commit, set up in a Debian root that has nothing; takes minutes
