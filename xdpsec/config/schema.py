@@ -25,7 +25,9 @@ MAX_SELECTORS = 16  # XS_SELECTORS_MAX: rows of one SA
 def _suite(text: str) -> str:
     if text not in SUITES:
         near = difflib.get_close_matches(text, SUITES, 3, 0.0)
-        raise ValueError(f"unknown suite {text!r}; perhaps {', '.join(near)}; docs/config.md lists all, and aes256-sha256 suits most")
+        raise ValueError(
+            f"unknown suite {text!r}; perhaps {', '.join(near)}; docs/config.md lists all, and aes256-sha256 suits most"
+        )
     return text
 
 
