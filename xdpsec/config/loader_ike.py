@@ -49,7 +49,7 @@ def _auth(table: AuthTable) -> Auth:
         crl=tuple(table.crl),
         revocation=table.revocation,
         send_certificate=table.send_certificate,
-        rsa_padding=table.rsa_padding,
+        signature=table.signature,
     )
 
 

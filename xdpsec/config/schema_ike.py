@@ -58,8 +58,9 @@ class AuthTable(Table):
     """Whether a peer's certificate must be known not to be revoked."""
     send_certificate: Literal["always", "asked", "never"] = "always"
     """When our certificate goes with AUTH."""
-    rsa_padding: Literal["pss", "pkcs1"] = "pss"
-    """How an RSA key signs when the peer does not say what it can verify."""
+    signature: Annotated[str, StringConstraints(pattern=r"^(auto|(pss|pkcs1|ecdsa)(-sha(256|384|512))?)$")] = "auto"
+    """How our key signs where the peer leaves the choice: "auto", or "pss", "pkcs1", "ecdsa", each with or without a
+    hash as in "pss-sha384"."""
 
 
 class PpkTable(Table):

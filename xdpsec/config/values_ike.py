@@ -17,7 +17,7 @@ HARD_OVER_SOFT = 1.1
 class Auth:
     """How both prove who they are; an empty name = not so. `passphrase` "" = the key is not encrypted or is asked for
     nowhere. `revocation` "strict", "if-available", "off"; `send_certificate` "always", "asked", "never";
-    `rsa_padding` "pss", "pkcs1"."""
+    `signature` "auto", or such as "pss-sha384"."""
 
     psk_file: str = ""
     certificate: str = ""
@@ -27,7 +27,7 @@ class Auth:
     crl: tuple[str, ...] = ()
     revocation: str = "if-available"
     send_certificate: str = "always"
-    rsa_padding: str = "pss"
+    signature: str = "auto"
 
     @property
     def secrets(self) -> tuple[str, ...]:

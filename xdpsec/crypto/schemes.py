@@ -108,6 +108,14 @@ ECDSA_PLAIN = {
 }
 
 
+def preferred(text: str) -> tuple[Scheme, ...]:
+    """What a configuration prefers: "pss" by any hash, "pss-sha384", the same with pkcs1 and ecdsa; () for "auto"."""
+    family, _, digest = text.partition("-")
+    table = {"pss": PSS, "pkcs1": PKCS1, "ecdsa": ECDSA}.get(family, {})
+    wanted = [one for one in SHA2 if digest in ("", one.name.replace("SHA2_", "sha"))]
+    return tuple(table[one] for one in wanted if table)
+
+
 def _rows() -> Iterator[Scheme]:
     """Every identifier that is taken, each with the scheme that it means."""
     for digest, scheme in PKCS1.items():

@@ -93,24 +93,32 @@ def usable(key: object) -> PublicKey:
 
 @dataclass(frozen=True, slots=True)
 class Signer:
-    """Our private key with its certificates, DER, the leaf first. `pss` prefers RSASSA-PSS to PKCS#1 where the peer
-    does not say what it can verify."""
+    """Our private key with its certificates, DER, the leaf first. `prefer`: schemes to use before others where the peer
+    leaves the choice."""
 
     key: PrivateKey = field(repr=False)
     certificates: tuple[bytes, ...] = ()
-    pss: bool = True
+    prefer: tuple[Scheme, ...] = ()
 
     @property
     def slow(self) -> bool:
         """True when a signature takes so long that it belongs into the helper process."""
         return isinstance(self.key, rsa.RSAPrivateKey) and self.key.key_size >= RSA_BITS_SLOW
 
+    @property
+    def prefers_well(self) -> bool:
+        """False when the key can do nothing of what is preferred."""
+        return not self.prefer or any(scheme in self._able() for scheme in self.prefer)
+
     def schemes(self) -> tuple[Scheme, ...]:
         """Everything that this key can do, best first; without a hash announced only the last are left."""
+        able = self._able()
+        return (*(one for one in self.prefer if one in able), *(one for one in able if one not in self.prefer))
+
+    def _able(self) -> tuple[Scheme, ...]:
         match self.key:
             case rsa.RSAPrivateKey():
-                first, second = (PSS, PKCS1) if self.pss else (PKCS1, PSS)
-                return (*(table[digest] for table in (first, second) for digest in SHA2), RSA_PLAIN)
+                return (*(table[digest] for table in (PSS, PKCS1) for digest in SHA2), RSA_PLAIN)
             case ec.EllipticCurvePrivateKey():
                 own = _FITTING.get(self.key.curve.key_size, HashAlgorithm.SHA2_512)
                 plain = ECDSA_PLAIN.get(self.key.curve.name)

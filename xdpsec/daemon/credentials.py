@@ -15,7 +15,8 @@ from xdpsec.config.values_ike import Auth
 from xdpsec.crypto import keyfile
 from xdpsec.crypto.malformed import MALFORMED
 from xdpsec.crypto.revocation import Revocation, load_crls
-from xdpsec.crypto.signing import PrivateKey, Signer
+from xdpsec.crypto.schemes import preferred
+from xdpsec.crypto.signing import PrivateKey, Signer, describe
 from xdpsec.crypto.trust import Expiry, Trust, expiring, load_certificates
 from xdpsec.errors import ConfigError, LocalError
 
@@ -71,7 +72,7 @@ class Credentials:
         """Our key with its certificates, None where none is named."""
         if not auth.certificate:
             return None
-        name = (auth.key, auth.certificate, auth.rsa_padding)
+        name = (auth.key, auth.certificate, auth.signature)
         if name not in self._signers:
             self._signers[name] = self._make_signer(auth)
         return self._signers[name]
@@ -82,7 +83,11 @@ class Credentials:
         if chain[0].public_key() != key.public_key():
             text = f"its first certificate is not for the key in {auth.key}"
             raise ConfigError(auth.certificate, 0, "", text, "put our own certificate first, its authorities after it")
-        return Signer(key, tuple(one.public_bytes(_DER) for one in chain), auth.rsa_padding == "pss")
+        signer = Signer(key, tuple(one.public_bytes(_DER) for one in chain), preferred(auth.signature))
+        if not signer.prefers_well:
+            text = f'the {describe(key)} key in it cannot sign by "{auth.signature}", the signature of auth'
+            raise ConfigError(auth.key, 0, "", text, 'write signature = "auto"')
+        return signer
 
     def trust(self, auth: Auth) -> Trust | None:
         """Whom the peer's configuration believes, None where it names no authority."""

@@ -76,5 +76,12 @@ def _auth(directory: Path, case: Case) -> str:
     own = credentials.leaf(LEFT_ID, kind)
     certificate = _keep(directory / f"{kind}.pem", own.certificate)
     key = _keep(directory / f"{kind}.key", own.key)
-    padding = "pkcs1" if case.auth.startswith("rsa") and "/pss" not in case.auth else "pss"
-    return f'{{ certificate = {certificate}, key = {key}, ca = ["{directory}/ca.pem"], rsa_padding = "{padding}" }}'
+    prefer = _signature(case.auth)
+    return f'{{ certificate = {certificate}, key = {key}, ca = ["{directory}/ca.pem"], signature = "{prefer}" }}'
+
+
+def _signature(auth: str) -> str:
+    """`rsa/pss-sha384` as xdpsec writes it: a peer that insists tells us so only by refusing."""
+    kind, _, digest = auth.partition("-")
+    family = "pss" if "/pss" in kind else "pkcs1" if kind.startswith("rsa") else "ecdsa"
+    return f"{family}-{digest}" if digest else "auto"

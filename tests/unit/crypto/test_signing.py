@@ -10,7 +10,19 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
 
 from xdpsec.crypto.announce import Announcement
-from xdpsec.crypto.schemes import BY_BLOB, ECDSA, ECDSA_PLAIN, ED448, ED25519, PKCS1, PSS, RSA_PLAIN, SHA2, Scheme
+from xdpsec.crypto.schemes import (
+    BY_BLOB,
+    ECDSA,
+    ECDSA_PLAIN,
+    ED448,
+    ED25519,
+    PKCS1,
+    PSS,
+    RSA_PLAIN,
+    SHA2,
+    Scheme,
+    preferred,
+)
 from xdpsec.crypto.signing import Signer, sign, verify
 from xdpsec.errors import PeerError
 from xdpsec.numbers import AuthMethod, HashAlgorithm, NotifyType
@@ -182,8 +194,15 @@ def test_no_hash_no_signature(kind: str) -> None:
         signer.sign(OCTETS, ())
 
 
-def test_pkcs1_where_it_is_preferred() -> None:
-    assert Signer(openssl.key("rsa2048"), pss=False).choose(ALL) == PKCS1[HashAlgorithm.SHA2_256]
+def test_what_is_preferred_comes_first() -> None:
+    signer = Signer(openssl.key("rsa2048"), prefer=preferred("pkcs1"))
+    assert signer.choose(ALL) == PKCS1[HashAlgorithm.SHA2_256]
+    assert signer.choose({HashAlgorithm.SHA2_512}) == PKCS1[HashAlgorithm.SHA2_512]
+    assert signer.choose(()) == RSA_PLAIN
+    assert set(signer.schemes()) == set(Signer(openssl.key("rsa2048")).schemes())
+    assert Signer(openssl.key("p256"), prefer=preferred("ecdsa-sha512")).choose(ALL) == ECDSA[HashAlgorithm.SHA2_512]
+    assert Signer(openssl.key("p256"), prefer=preferred("auto")).prefers_well
+    assert not Signer(openssl.key("p256"), prefer=preferred("pss")).prefers_well
 
 
 def test_announced_methods_decide() -> None:

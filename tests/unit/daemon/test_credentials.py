@@ -63,13 +63,22 @@ def test_what_is_the_same_is_made_once(files: dict[str, bytes]) -> None:
     assert made.trust(AUTH) is not made.trust(replace(AUTH, revocation="strict"))
 
 
-def test_how_an_rsa_key_signs(files: dict[str, bytes], root: Authority) -> None:
+def test_how_a_key_signs(files: dict[str, bytes], root: Authority) -> None:
     more = {"/rsa.key": key_pem("rsa2048"), "/rsa.pem": pem(root.issue("/CN=rsa", LEAF, "rsa2048"))}
     made = Credentials({**files, **more}, {})
-    for padding, family in (("pss", "RSASSA-PSS"), ("pkcs1", "RSA PKCS#1 v1.5")):
-        signer = made.signer(replace(AUTH, certificate="/rsa.pem", key="/rsa.key", rsa_padding=padding))
+    rsa = replace(AUTH, certificate="/rsa.pem", key="/rsa.key")
+    wishes = {
+        "auto": "RSASSA-PSS with SHA2-256",
+        "pkcs1": "RSA PKCS#1 v1.5 with SHA2-256",
+        "pss-sha384": "RSASSA-PSS with SHA2-384",
+        "pkcs1-sha512": "RSA PKCS#1 v1.5 with SHA2-512",
+    }
+    for wish, name in wishes.items():
+        signer = made.signer(replace(rsa, signature=wish))
         assert signer is not None
-        assert signer.choose({2}).family.value == family
+        assert str(signer.choose({2, 3, 4})) == name
+    with pytest.raises(ConfigError, match=r"/rsa.key: the RSA-2048 key in it cannot sign by .ecdsa-sha256.*; write"):
+        made.signer(replace(rsa, signature="ecdsa-sha256"))
 
 
 def test_a_locked_key(files: dict[str, bytes]) -> None:
