@@ -241,6 +241,7 @@ class Limits:
     fetch_seconds: float = 12.0
     outlived_seconds: float = 10.0  # how long an IKE SA stays beside the one that took its place
     linger: float = 30.0  # how long a closed IKE SA still repeats its last answer
+    proof: float = 6.0  # without a repeated request for so long, a peer is taken to have our answer
 
 
 # --- the host's hands ---------------------------------------------------------------------------------------

@@ -90,10 +90,15 @@ VARIANTS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 
 
+#: As long as a request is repeated at all. In less time, a lost answer and four lost repetitions of its request leave
+#: one side with a child of its own until that is rekeyed.
+PATIENCE = 165.0
+
+
 def play(steps: list[Step], weather: Weather, variant: str = "plain", lag: float = 0.0, flaky: float = 0.0) -> Pair:
     """The whole story; the pair as it is when all has calmed down."""
     ours, theirs = VARIANTS[variant]
-    both = established(peer(**ours), mirrored(peer(**theirs)), children=8)
+    both = established(peer(**ours), mirrored(peer(**theirs)), children=8, proof=PATIENCE)
     both.wire.fate = weather.fate
     for side in (both.a, both.b):
         side.lag, side.flaky = lag, flaky

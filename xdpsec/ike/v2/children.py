@@ -215,7 +215,7 @@ def adopt(m: Machine, sa: IkeSa, deal: Deal, initiator: bool, use: bool = True) 
     """Commit: the child is the SA's. `use`: send on it from now on (a responder's rekey waits for proof)."""
     child = sa.children[deal.spi_in] = Child(deal, initiator)
     lifetimes.begin_child(m, child)
-    child.prove_at = 0.0 if initiator else m.now + m.host.limits.give_up
+    child.prove_at = 0.0 if initiator else m.now + m.host.limits.proof
     if use:
         m.emit(UseOutbound(m.number, deal.spi_in, deal.spi_out, deal.settings.index))
     return child

@@ -64,6 +64,8 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
     arrival = sa.inbox.judge(head.message_id)
     if arrival == Arrival.REPEAT and hash(data) == sa.answered:
         m.count("ike_repeated")
+        for child in sa.children.values():  # it did not have our answer
+            child.prove_at = child.prove_at and m.now + m.host.limits.retry_cap + m.host.limits.proof
         m.send(sa, sa.inbox.reply, path)
         return
     if arrival != Arrival.NEW or sa.dead:

@@ -177,6 +177,14 @@ class Machine:
         wishes.rekey_child(self, spi_in)
         self._turn()
 
+    def used(self, spi_in: int, now: float) -> None:
+        """A packet opened on this child: the peer has it."""
+        self.now = now
+        for sa in self.sas:
+            if (child := sa.children.get(spi_in)) is not None:
+                child.prove_at = 0.0
+        self._turn()
+
     def close_child(self, spi_in: int, now: float) -> None:
         self.now = now
         wishes.close_child(self, spi_in)
