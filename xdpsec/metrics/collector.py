@@ -122,7 +122,7 @@ _CPU_COUNTERS: _Readers = (
 _RING_GAUGES: _Readers = (
     ("worker_ring_rx_frames", "Frames found in the receive rings at the last breath", lambda c: c.ring_rx_fill),
     ("worker_ring_fill_missing_frames", "Frames short in the fill rings", lambda c: c.ring_fill_missing),
-    ("worker_held_frames", "Frames that wait for a neighbour", lambda c: c.held),
+    ("worker_held_frames", "Frames that wait for a neighbour or an SA", lambda c: c.held),
 )
 
 
