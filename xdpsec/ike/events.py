@@ -229,7 +229,7 @@ class Note:
 
 @dataclass(frozen=True, slots=True)
 class Counted:
-    """One more for a counter; `label` "" = the counter has none. Names are those of metrics (machine.py lists them)."""
+    """One more for a counter; `label` "" = the counter has none. metrics/ike.py names them all."""
 
     ike: int
     name: str

@@ -20,6 +20,8 @@ COUNTED = {
     "ike_repeated": ("ike_repeated_requests", "Requests of peers that came again and got the same answer", ""),
     "ike_refused": ("ike_refused_messages", "Messages that were refused, by the notify that answers", "notify"),
     "ike_ignored": ("ike_ignored_messages", "Messages that were not looked into", "reason"),
+    "ike_rounds": ("ike_first_rounds", "First messages sent anew, by the notify that asked for it", "notify"),
+    "ike_probed": ("ike_liveness_checks", "Quiet peers that were asked for a sign of life", ""),
     "dpd_failed": ("ike_dpd_failures", "Peers that gave no sign of life when asked", ""),
 }
 

@@ -58,6 +58,7 @@ def test_dead_peer_is_given_up(dpd: float) -> None:
     assert [event.reason for event in both.a.told(RetireChild)] == ["down"]
     assert both.a.machine.done
     assert began + dpd + 165.0 <= both.now
+    assert [event.name for event in both.a.told(Counted)].count("dpd_failed") == 1
 
 
 def test_host_that_does_not_say_is_no_proof() -> None:

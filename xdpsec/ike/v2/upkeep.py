@@ -68,6 +68,8 @@ def _give_up(m: Machine, sa: IkeSa) -> None:
     if sa.state == State.CLOSING:
         m.bury(sa, *sa.farewell)
         return
+    if sa.state == State.ESTABLISHED:
+        m.count("dpd_failed")
     notify, hint = sa.handshake.hint if sa.handshake is not None else (0, "")
     text = "the peer does not answer"
     m.bury(sa, "timeout", f"{text}; somebody, perhaps the peer, said: {hint}" if hint else text, notify)
