@@ -29,6 +29,10 @@ MAX_DESCRIPTORS = 253  # SCM_MAX_FD of the kernel
 #: A peer that leaves its end full for so long is stuck; whoever waits for it gives up and is replaced.
 SEND_SECONDS = 5.0
 
+_RIGHTS_SPACE = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
+#: As plain numbers: the socket module's own are enumerations, which take longer to combine than a message to read.
+_CLOEXEC, _NOSIGNAL = int(socket.MSG_CMSG_CLOEXEC), int(socket.MSG_NOSIGNAL)
+_CUT = int(socket.MSG_TRUNC) | int(socket.MSG_CTRUNC)
 _MORE, _LAST = b"\x00", b"\x01"
 _IDS: dict[type, int] = {cls: number for number, cls in TABLE.items()}
 
@@ -82,14 +86,94 @@ def _build_tuple(kinds: tuple[Any, ...], plain: Any, where: str) -> tuple[Any, .
     return tuple(_build(kind, item, f"{where}[{i}]") for i, (kind, item) in enumerate(zip(kinds, plain, strict=True)))
 
 
+class _Wrong(Exception):
+    """Something differs from its annotation; `_build` finds the place and the sentence."""
+
+
+def _kinds(hints: Sequence[Any]) -> list[type]:
+    """What msgpack makes of them: scalars are themselves, all else is a list."""
+    return [hint if hint in _SCALARS else list for hint in hints]
+
+
+@functools.cache
+def _reader(kind: Any) -> Callable[[Any], Any]:
+    """As `_build`, put together once for each annotation: words are many, and nearly all are right."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return _fixed_reader(kind, [hint for _, hint in _field_types(kind)], lambda values: kind(*values))
+    args = typing.get_args(kind)
+    if len(args) == 2 and args[1] is Ellipsis:
+        inner = _reader(args[0])
+
+        def read(plain: Any) -> tuple[Any, ...]:
+            if type(plain) is not list:
+                raise _Wrong
+            return tuple(map(inner, plain))
+
+        return read
+    if typing.get_origin(kind) is tuple:
+        return _fixed_reader(kind, args, tuple)
+
+    def scalar(plain: Any) -> Any:
+        if type(plain) is not kind:
+            raise _Wrong
+        return plain
+
+    return scalar
+
+
+def _fixed_reader(kind: Any, hints: Sequence[Any], make: Callable[[list[Any]], Any]) -> Callable[[Any], Any]:
+    kinds = _kinds(hints)
+    deep = [(i, _reader(hint)) for i, hint in enumerate(hints) if hint not in _SCALARS]
+
+    def read(plain: Any) -> Any:
+        if type(plain) is not list or list(map(type, plain)) != kinds:
+            raise _Wrong
+        values = list(plain)
+        for i, reader in deep:
+            values[i] = reader(values[i])
+        return make(values)
+
+    return read
+
+
+@functools.cache
+def _writer(kind: Any) -> Callable[[Any], Any]:
+    """As `_plain`; what is wrong in a value stays wrong."""
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        fields = _field_types(kind)
+        deep = [(i, _writer(hint)) for i, (_, hint) in enumerate(fields) if hint not in _SCALARS]
+
+        def write(value: Any) -> Any:
+            plain = [getattr(value, name) for name, _ in fields]
+            for i, writer in deep:
+                plain[i] = writer(plain[i])
+            return plain
+
+        return write
+    args = typing.get_args(kind)
+    if len(args) == 2 and args[1] is Ellipsis and dataclasses.is_dataclass(args[0]):
+        one: Any = args[0]
+        inner = _writer(one)
+        return lambda value: [inner(item) if type(item) is one else item for item in value]
+    return _plain
+
+
+_SCALARS = (int, str, bytes, bool)
+
+
 def encode(message: Message, seq: int) -> bytes:
     """One frame. Values that are not what their annotations say raise FramingError here, not at the receiver."""
     cls = type(message)
     number = _IDS.get(cls)
     if number is None:
         raise FramingError(f"{cls.__name__} is not in the table of messages")
-    fields = _plain(message)
-    _build(cls, fields, cls.__name__)
+    try:
+        kind: Any = cls
+        fields = _writer(kind)(message)
+        _reader(kind)(fields)
+    except (_Wrong, TypeError):
+        _build(cls, _plain(message), cls.__name__)
+        raise
     return typing.cast(bytes, msgpack.packb((number, seq, fields), use_bin_type=True))
 
 
@@ -104,7 +188,10 @@ def decode(frame: bytes) -> tuple[int, Message]:
     cls = TABLE.get(parts[0])
     if cls is None:
         raise FramingError(f"no message has the id {parts[0]}")
-    return parts[1], _build(cls, parts[2], cls.__name__)
+    try:
+        return parts[1], _reader(cls)(parts[2])
+    except _Wrong:
+        return parts[1], _build(cls, parts[2], cls.__name__)
 
 
 # --- packets --------------------------------------------------------------------------------------------------
@@ -188,7 +275,7 @@ class Wire:
         """False when the socket is full just now."""
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))] if descriptors else []
         try:
-            self.socket.sendmsg([packet], rights, socket.MSG_NOSIGNAL)
+            self.socket.sendmsg([packet], rights, _NOSIGNAL)
         except BlockingIOError:
             return False
         except (BrokenPipeError, ConnectionResetError) as error:
@@ -209,14 +296,13 @@ class Wire:
     def receive(self) -> Received | None:
         """The next message, or None when nothing (more) has arrived. ChannelClosed at end of file."""
         while True:
-            space = socket.CMSG_SPACE(MAX_DESCRIPTORS * array.array("i").itemsize)
             try:
-                packet, rights, flags, _ = self.socket.recvmsg(PACKET_SIZE + 1, space, socket.MSG_CMSG_CLOEXEC)
+                packet, rights, flags, _ = self.socket.recvmsg(PACKET_SIZE + 1, _RIGHTS_SPACE, _CLOEXEC)
             except BlockingIOError:
                 return None
             except ConnectionResetError as error:
                 raise ChannelClosed(str(error)) from error
-            descriptors = _descriptors(rights)
+            descriptors = _descriptors(rights) if rights else ()
             try:
                 received = self._take(packet, descriptors, flags)
             except Exception:
@@ -228,7 +314,7 @@ class Wire:
     def _take(self, packet: bytes, descriptors: tuple[int, ...], flags: int) -> Received | None:
         if not packet:
             raise ChannelClosed("end of file")
-        if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
+        if flags & _CUT:
             raise FramingError("packet or descriptors cut off by the kernel")
         frame = self._joiner.add(packet)
         if frame is None:

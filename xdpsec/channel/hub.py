@@ -52,6 +52,7 @@ class Peer:
         self._calls: dict[int, asyncio.Future[Reply]] = {}
         #: packet, its descriptors, those of them to close once it is sent
         self._queue: deque[tuple[bytes, Sequence[int], Sequence[int]]] = deque()
+        self._waits = False  # for room
         self.closed = False
         self._loop.add_reader(wire.fileno(), self._readable)
 
@@ -110,13 +111,16 @@ class Peer:
             while self._queue:
                 packet, descriptors, _ = self._queue[0]
                 if not self._wire.send_packet(packet, descriptors):
+                    self._waits = True
                     self._loop.add_writer(self._wire.fileno(), self._writable)
                     return
                 self._done_with(*self._queue.popleft())
         except ChannelClosed as error:
             self._end(error)
             return
-        self._loop.remove_writer(self._wire.fileno())
+        if self._waits:
+            self._waits = False
+            self._loop.remove_writer(self._wire.fileno())
 
     def _done_with(self, packet: bytes, _: Sequence[int], given: Sequence[int]) -> None:
         self._wire.wipe(packet)

@@ -61,12 +61,19 @@ class Paths:
         self._path_mtus: dict[str, int] = {}
         self.routes: tuple[Route, ...] = ()
         self.hops: tuple[NextHop, ...] = ()
+        self._found: dict[str, int] = {}
+        self._found_in: tuple[Route, ...] = self.routes
 
     def path_mtu(self, remote: str) -> int:
         """Bytes: the MTU of the outside port that leads to the peer."""
-        route = lookup(self.routes, remote)
-        port = route.port if route else -1
-        return self._mtus.get(port, min(self._mtus.values(), default=MTU_DEFAULT))
+        if self._found_in is not self.routes:  # a look-up parses every prefix: once for each peer and table
+            self._found_in, self._found = self.routes, {}
+        mtu = self._found.get(remote)
+        if mtu is None:
+            route = lookup(self.routes, remote)
+            port = route.port if route else -1
+            mtu = self._found[remote] = self._mtus.get(port, min(self._mtus.values(), default=MTU_DEFAULT))
+        return mtu
 
     def resolve(self, port: int, address: str) -> None:
         """A packet waits for this next hop. The kernel may have lost what it was to keep (a flush, an interface that

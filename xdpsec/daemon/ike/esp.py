@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import ipaddress
+from functools import lru_cache
 from itertools import product
 
 from xdpsec.channel.messages import Selector
@@ -9,7 +11,6 @@ from xdpsec.config import proposals
 from xdpsec.config.keys import SaKey
 from xdpsec.config.suites import Suite
 from xdpsec.config.values import Gateway
-from xdpsec.ike import selectors
 from xdpsec.ike.events import DirectionKeys, NegotiatedChild
 from xdpsec.numbers import Protocol
 from xdpsec.policy.sa import Sa
@@ -43,11 +44,19 @@ def rows(child: NegotiatedChild) -> tuple[Selector, ...]:
     """Each pair of a local and a remote prefix of IPv4."""
     found: dict[Selector, None] = {}
     for here, there in product(child.local, child.remote):
-        for local, remote in product(selectors.prefixes(here), selectors.prefixes(there)):
-            if local.version == remote.version == 4:
-                ports = (here.first_port, here.last_port), (there.first_port, there.last_port)
-                found[Selector(str(local), str(remote), here.protocol or there.protocol, *ports)] = None
+        for local, remote in product(_prefixes(here.first, here.last), _prefixes(there.first, there.last)):
+            ports = (here.first_port, here.last_port), (there.first_port, there.last_port)
+            found[Selector(local, remote, here.protocol or there.protocol, *ports)] = None
     return tuple(found)
+
+
+@lru_cache(maxsize=256)
+def _prefixes(first: bytes, last: bytes) -> tuple[str, ...]:
+    """A range of IPv4 as prefixes; none of IPv6. Asked for several times with each child."""
+    if len(first) != 4:
+        return ()
+    low, high = int.from_bytes(first, "big"), int.from_bytes(last, "big")
+    return tuple(map(str, ipaddress.summarize_address_range(ipaddress.IPv4Address(low), ipaddress.IPv4Address(high))))
 
 
 Limits = tuple[int, int]
