@@ -424,3 +424,9 @@ def ups(side: Side) -> list[IkeUp]:
 
 def rows(side: Side) -> list[str]:
     return [event.row for event in side.told(KeyLog)]
+
+
+def only_child(side: Side) -> int:
+    """Inbound SPI of the one child that the newest machine has."""
+    (spi,) = side.machine.sa.children
+    return spi

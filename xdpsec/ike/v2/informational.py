@@ -65,11 +65,12 @@ class Probe:
                 sa.heard = max(sa.heard, m.now - ago)
                 return None
         m.count("ike_probed")
-        return Ask(self, INFORMATIONAL, ())
+        return Ask(self, INFORMATIONAL, mobike.watch(m, sa))
 
     def consume(self, m: Machine, sa: IkeSa, received: Received) -> Steps[None]:
-        """It came, and that is all."""
+        """It came, and that is all, unless it came through another hole in a NAT than the last one."""
         yield from ()
+        mobike.watched(m, sa, received)
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
         """The IKE SA is gone: so is the question."""

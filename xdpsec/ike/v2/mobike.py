@@ -93,11 +93,30 @@ def move(m: Machine, sa: IkeSa, path: Path) -> None:
     m.ask(sa, Move(path), first=True)
 
 
+def watch(m: Machine, sa: IkeSa) -> tuple[Notify, ...]:
+    """Behind a NAT, a probe of liveness asks where the peer sees us: the NAT may have changed its mind (sec. 3.8)."""
+    if not (sa.mobike and m.initiator and sa.nat_here):
+        return ()
+    return nat.notifies(sa.spi_i, sa.spi_r, sa.path, m.settings.force_encap)
+
+
+def watched(m: Machine, sa: IkeSa, received: Received) -> None:
+    """Tell the peer to follow when its answer names another place than the one before."""
+    seen = find_notify(received.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)
+    if seen is None or not (sa.mobike and m.initiator):
+        return
+    before, sa.seen_as = sa.seen_as, hash(seen.data)
+    if before not in (0, sa.seen_as):
+        m.ask(sa, Move(sa.path), first=True)
+
+
 def moved(m: Machine, sa: IkeSa, received: Received) -> None:
     """Commit: the children follow, in UDP where a NAT is on the new path."""
     seen = nat.detect(received.payloads, sa.spi_i, sa.spi_r, received.path)
     if seen is not None:
         sa.nat_here, sa.nat_there = seen
+        told = find_notify(received.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)
+        sa.seen_as = hash(told.data) if told is not None else 0
     m.emit(PathChanged(m.number, sa.path, sa.encap))
 
 

@@ -165,7 +165,7 @@ class IkeSa:
         *("inbox", "outbox", "fingerprint", "answered", "asking", "busy", "tasks", "children", "handshake"),
         *("reassembly", "fragments", "nat_here", "nat_there", "mobike", "intermediate", "ppk", "heard", "sent"),
         *("rekey_at", "expire_at", "nonce", "rival", "farewell", "leaving"),
-        *("renewing", "expected", "aside", "reauth_at"),
+        *("renewing", "expected", "aside", "reauth_at", "seen_as"),
     )
 
     def __init__(self, initiator: bool, path: Path, limits: Limits, now: float) -> None:
@@ -206,6 +206,7 @@ class IkeSa:
         self.expected: Expected | None = None  # the peer's SA in the making, between CREATE_CHILD_SA and FOLLOWUP_KE
         self.aside = False  # another IKE SA has taken over; its end is not the end of the talk with the peer
         self.reauth_at = 0.0  # 0 = never
+        self.seen_as = 0  # hash of where the peer last said that it sees us (mobike.py), 0 = not asked yet
         self.leaving = False  # the peer deletes this SA; our reply is on its way
         self.farewell = ("deleted", "", 0)  # what IkeDown will say once this SA has been deleted: reason, text, notify
 
