@@ -157,6 +157,7 @@ def test_reflected_message_is_ignored() -> None:
     for data, path in ours:
         both.b.machine.receive(data, Path(path.local, path.local_port, path.remote, path.remote_port), both.now)
         both.settle()
+        assert both.b.told(Counted)[-1].label == "unknown SPI"
     assert both.b.sa.state == State.ESTABLISHED
     both.agree()
 

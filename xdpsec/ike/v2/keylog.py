@@ -42,7 +42,9 @@ def row(spi_i: bytes, spi_r: bytes, suite: Suite, keys: IkeKeys) -> str:
     if cipher is None:
         return ""
     parts = (spi_i.hex(), spi_r.hex(), keys.ei.hex(), keys.er.hex(), f'"{cipher.format(suite.bits)}"')
-    auth = _INTEG.get(Integ(suite.integ), _ANY_96)
+    auth = _INTEG.get(Integ(suite.integ))
+    if auth is None:  # one that it cannot check: it wants no keys then, or it drops the whole table
+        return ",".join((*parts, "", "", f'"{_ANY_96}"'))
     return ",".join((*parts, keys.ai.hex(), keys.ar.hex(), f'"{auth}"'))
 
 
