@@ -90,10 +90,13 @@ def start_flows(made: Pair) -> list[Process]:
 
 
 def carried(watch: Watch, since: list[int], sas: int) -> list[int]:
-    """Frames by SA, once each of `sas` has carried BETWEEN more than `since` says."""
+    """Frames by SA, once each of `sas` has carried BETWEEN more than `since` says; nothing readable, nothing twice."""
     until = time.monotonic() + ROUND_SECONDS
     while True:
-        counts = [int(count) for count in watch.ask()["sas"]]
+        seen = watch.ask()
+        assert seen["readable"] == 0, f"frame {seen['first_readable']} of {seen['frames']} shows what is inside"
+        assert seen["repeated"] == 0, f"{seen['repeated']} of {seen['frames']} frames bear a number of before"
+        counts = [int(count) for count in seen["sas"]]
         before = since + [0] * (len(counts) - len(since))
         if len(counts) == sas and all(now - then >= BETWEEN for now, then in zip(counts, before, strict=True)):
             return counts
@@ -126,12 +129,10 @@ def test_killed_workers_leave_nothing_in_the_clear_and_no_number_twice() -> None
                 gateway = made.gateways[number % 2]
                 kill([gateway.workers()[number // 2 % 2]])
             carried(watch, counts, 2 * len(made.children))
-            assert all(client.poll() is None for client in clients), "a flow broke"
             seen = watch.ask()
+            assert all(client.poll() is None for client in clients), "a flow broke"
         restarts = sum(row["restarts"] for gateway in made.gateways for row in gateway.ask("status")["workers"])
     print(f"{KILLS} kills: {seen}")
     assert restarts == KILLS
     assert seen["dropped"] == 0, "the watch did not see every frame: it proves nothing"
-    assert seen["readable"] == 0, f"frame {seen['first_readable']} shows what is inside"
-    assert seen["repeated"] == 0
     assert seen["frames"] > 100 * KILLS * BETWEEN, "too little to find a worker with its hands full"
