@@ -49,9 +49,9 @@ class Iked:
     def _sh(self, script: str) -> str:
         return self.guest.run("sh", "-c", script)
 
-    def _write(self, path: str, text: str) -> None:
+    def _write(self, path: str, text: str, mode: str = "600") -> None:
         self.guest.run("tee", path, text=text)
-        self.guest.run("chmod", "600", path)
+        self.guest.run("chmod", mode, path)
 
     def _ctl(self, *words: str) -> str:
         return self.guest.run("ikectl", "-s", SOCKET, *words, check=False)
@@ -62,8 +62,8 @@ class Iked:
         if kind := credentials.kind_of(case.auth):
             own = credentials.leaf(RIGHT_ID, kind)
             self._write(f"{HOME}/private/local.key", own.key)
-            self._write(f"{HOME}/certs/own.crt", own.certificate)
-            self._write(f"{HOME}/ca/ca.crt", credentials.authority().certificate)
+            self._write(f"{HOME}/certs/own.crt", own.certificate, "644")
+            self._write(f"{HOME}/ca/ca.crt", credentials.authority().certificate, "644")  # read without privileges
             self._ctl("reset", "ca")
         self._sh(f"truncate -s0 {LOG}")
         self._write(CONFIG, config(case))
