@@ -1,13 +1,14 @@
 # Each target is one line onto something readable. `make help` lists them.
 .PHONY: help setup demo test build lint format bench bench-ike fuzz fuzz-ike mutants interop docs pins container fresh killload
+KEYS := ike
 ROOT := $(shell test "$$(id -u)" = 0 || echo sudo)
 
 help:    ## this list
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile
 setup:   ## install what is missing (system packages, virtual environment), build
 	@deploy/setup demo
-demo:    ## set up, then two gateways, real traffic, a table; removes itself
-	@deploy/setup demo && $(ROOT) .venv/bin/xdpsec demo
+demo:    ## set up, then two gateways, real traffic, a table; removes itself. KEYS=manual: without IKE
+	@deploy/setup demo && $(ROOT) .venv/bin/xdpsec demo --keys $(KEYS)
 test:    ## set up, then every test
 	@deploy/setup test && .venv/bin/python tests/run
 build:   ## compile what changed

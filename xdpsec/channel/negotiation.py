@@ -66,7 +66,7 @@ class BringDown:
 
 @dataclass(frozen=True, slots=True)
 class Rekey:
-    """New keys for the child, "" = for the IKE SA. Answered by Begun."""
+    """New keys for the child, "*" = for each child, "" = for the IKE SA. Answered by Begun."""
 
     peer: str
     child: str
@@ -89,7 +89,8 @@ class LogQuery:
 
 @dataclass(frozen=True, slots=True)
 class KeyLogQuery:
-    """Keys of IKE SAs made since this connection asked first, beyond row `after`. Answered by Lines, when there is one.
+    """Keys of IKE and ESP made since this connection asked first, beyond row `after`: rows of Wireshark's tables, those
+    of esp_sa begin with a quotation mark. Answered by Lines, when there is one.
     While the connection lasts, the gateway gives keys away."""
 
     after: int

@@ -19,7 +19,7 @@ DEFAULT_CONFIG = Path("/etc/xdpsec/xdpsec.toml")
 PIPE_COLUMNS = 180
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="configuration of the gateway", dir_okay=False)]
-TargetArgument = Annotated[str, typer.Argument(metavar="PEER[/CHILD]", show_default=False)]
+TargetsArgument = Annotated[list[str], typer.Argument(metavar="PEER[/CHILD]...", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
 

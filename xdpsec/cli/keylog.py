@@ -1,11 +1,12 @@
-"""`xdpsec keylog FILE`: keys of new IKE SAs for Wireshark, as long as it runs. Who has the file reads the traffic."""
+"""`xdpsec keylog FILE`: keys of new SAs for Wireshark, as long as it runs. Who has the files reads the traffic."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, TextIO
 
 import typer
 
@@ -13,22 +14,33 @@ from xdpsec.channel import negotiation as words
 from xdpsec.cli.client import Client, run_dir
 from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, complain
 
+ESP_ROW = '"'  # how rows of esp_sa begin, and no other
+
 
 def keylog(
     file: Annotated[Path, typer.Argument(help="rows are added to it; Wireshark: ikev2_decryption_table")],
+    esp: Annotated[Path | None, typer.Option("--esp", metavar="FILE", help="ESP's too; Wireshark: esp_sa")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Write the keys of new IKE SAs to FILE until Ctrl-C; Wireshark reads it as ikev2_decryption_table."""
-    with Client(run_dir(config)) as client:
-        descriptor = os.open(file, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
-        with os.fdopen(descriptor, "w") as out:
-            complain(f"keys go to {file}: whoever reads it can read these peers' IKE messages; Ctrl-C ends it")
-            last = 0
-            try:
-                while True:
-                    answer = client.ask(words.KeyLogQuery(last), words.Lines, patient=True)
-                    last = answer.last
-                    out.writelines(f"{row}\n" for row in answer.rows)
-                    out.flush()
-            except KeyboardInterrupt:
-                sys.exit(0)
+    """Write the keys of new SAs to FILE until Ctrl-C; Wireshark reads it as ikev2_decryption_table."""
+    with Client(run_dir(config)) as client, contextlib.ExitStack() as opened:
+        ike_rows = opened.enter_context(_append(file))
+        esp_rows = opened.enter_context(_append(esp)) if esp else None
+        complain(f"keys go to {file}: whoever reads it can read what these peers say; Ctrl-C ends it")
+        last = 0
+        try:
+            while True:
+                answer = client.ask(words.KeyLogQuery(last), words.Lines, patient=True)
+                last = answer.last
+                for row in answer.rows:
+                    target = esp_rows if row.startswith(ESP_ROW) else ike_rows
+                    if target is not None:
+                        target.write(f"{row}\n")
+        except KeyboardInterrupt:
+            sys.exit(0)
+
+
+def _append(file: Path) -> TextIO:
+    """Ours alone from its first moment; a row is there as soon as it is written."""
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC
+    return os.fdopen(os.open(file, flags, 0o600), "w", buffering=1)

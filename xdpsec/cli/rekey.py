@@ -1,13 +1,14 @@
-"""`xdpsec rekey PEER[/CHILD]`: new keys for the IKE SA or a child, now."""
+"""`xdpsec rekey PEER[/CHILD]`: new keys for the IKE SA, a child, or with PEER/* every child, now."""
 
 from __future__ import annotations
 
 from xdpsec.channel import negotiation as words
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, TargetArgument
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, TargetsArgument
 from xdpsec.cli.wishes import split_target, tell
 
 
-def rekey(target: TargetArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Replace the keys of a peer's IKE SA, or of the child named."""
-    count = tell(config, words.Rekey(*split_target(target)))
-    print(f"{target}: {count} rekeyed; `xdpsec log` shows how it went")
+def rekey(targets: TargetsArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
+    """Replace the keys of a peer's IKE SA, or of the child named; * names every child."""
+    for target in targets:
+        count = tell(config, words.Rekey(*split_target(target)))
+        print(f"{target}: {count} rekeyed; `xdpsec log` shows how it went")

@@ -100,7 +100,7 @@ def write(directory: Path, site: Site, peer: Site, children: Sequence[Child]) ->
         text = "".join(
             f"{name} = {_key_table(sa.key)}\n" for name, sa in (("inbound", inbound), ("outbound", outbound))
         )
-        _secret(directory / f"{child.name}.keys", text)
+        secret(directory / f"{child.name}.keys", text)
     config = directory / "xdpsec.toml"
     config.write_text(configuration(directory, site, peer, children))
     return config
@@ -116,7 +116,8 @@ def _key_table(key: Key) -> str:
     return f'{{ encryption = "{key.encryption}"{integrity} }}'
 
 
-def _secret(path: Path, text: str) -> None:
+def secret(path: Path, text: str) -> None:
+    """A new file, root's alone."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w") as file:
         file.write(text)
@@ -124,14 +125,7 @@ def _secret(path: Path, text: str) -> None:
 
 def configuration(directory: Path, site: Site, peer: Site, children: Sequence[Child]) -> str:
     """The file a user would write for `site`."""
-    head = f"""[gateway]
-outside = ["{OUTSIDE}"]
-inside = ["{INSIDE}"]
-workers = {_workers(site, sorted(os.sched_getaffinity(0)))}
-user = "{USER}"
-run_dir = "{directory}/run"
-state_dir = "{directory}/state"
-metrics = "{METRICS}"
+    head = f"""{gateway(directory, site)}\
 # counter modes and manual keys go together only while nobody restores an old copy of state_dir (RFC 8221 sec. 3)
 allow_manual_counter_modes = true
 
@@ -139,6 +133,19 @@ allow_manual_counter_modes = true
 remote = "{peer.outer}"
 """
     return head + "".join(_child_table(directory, site, peer, child) for child in children)
+
+
+def gateway(directory: Path, site: Site) -> str:
+    """Its first table."""
+    return f"""[gateway]
+outside = ["{OUTSIDE}"]
+inside = ["{INSIDE}"]
+workers = {_workers(site, sorted(os.sched_getaffinity(0)))}
+user = "{USER}"
+run_dir = "{directory}/run"
+state_dir = "{directory}/state"
+metrics = "{METRICS}"
+"""
 
 
 def _workers(site: Site, cores: Sequence[int]) -> int | list[int]:

@@ -15,10 +15,10 @@ from pathlib import Path
 from xdpsec.demo.children import Sa
 from xdpsec.demo.lab import run
 
-#: pcap-filter(7) for everything but ESP, UDP 4500, ARP and neighbour discovery (ICMPv6 133 to 137, RFC 4861).
-STRANGERS = "not (esp or udp port 4500 or arp or (icmp6 and ip6[40] >= 133 and ip6[40] <= 137))"
-ESP, UDP_ESP, ARP, DISCOVERY, OTHER = "ESP", "UDP 4500", "ARP", "neighbour discovery", "other"
-UDP_PORT = "4500"
+#: pcap-filter(7) for everything but ESP, UDP 4500, IKE, ARP and neighbour discovery (ICMPv6 133 to 137, RFC 4861).
+STRANGERS = "not (esp or udp port 4500 or udp port 500 or arp or (icmp6 and ip6[40] >= 133 and ip6[40] <= 137))"
+ESP, UDP_ESP, IKE, ARP, DISCOVERY, OTHER = "ESP", "UDP 4500", "IKE", "ARP", "neighbour discovery", "other"
+UDP_PORT, IKE_PORT = "4500", "500"
 DISCOVERY_TYPES = frozenset(map(str, range(133, 138)))
 ECHO_REQUEST = "8"
 #: tshark reads a capture of pings in a second; a busy machine may take several.
@@ -116,6 +116,8 @@ def kind_of(row: Mapping[str, str]) -> str:
     ports = [row[name].split(",")[0] for name in ("udp.srcport", "udp.dstport")]
     if layers[1:2] == ["udp"] and UDP_PORT in ports:
         return UDP_ESP
+    if layers[1:2] == ["udp"] and IKE_PORT in ports:
+        return IKE
     if layers[:2] == ["ipv6", "icmpv6"] and row["icmpv6.type"] in DISCOVERY_TYPES:
         return DISCOVERY
     return OTHER

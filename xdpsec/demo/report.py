@@ -14,6 +14,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from xdpsec.demo.figures import DIRECTIONS, LEAST_SHARE, Figures
+from xdpsec.demo.negotiated import Rekeys
 from xdpsec.demo.proof import Reading
 from xdpsec.demo.traffic import Stream
 
@@ -24,7 +25,8 @@ SHOWN = 5
 @dataclass(frozen=True, slots=True)
 class Summary:
     """Everything that was measured. `strangers` are frames on the wan of a kind that has no business there, as tcpdump
-    prints them; `uncaptured` frames that the capture lost; `crossed` all frames that the wan's interfaces received."""
+    prints them; `uncaptured` frames that the capture lost; `crossed` all frames that the wan's interfaces received;
+    `rekeys` where keys are negotiated, and the least that were wanted of each kind."""
 
     name: str
     seconds: float
@@ -36,18 +38,22 @@ class Summary:
     uncaptured: int
     reading: Reading
     gateways: tuple[Figures, ...]
+    rekeys: Rekeys | None = None
+    least_rekeys: int = 0
 
     def faults(self) -> list[str]:
         """All that is wrong, in sentences; nothing when the demo is good."""
         found = [fault for gateway in self.gateways for fault in gateway.faults()]
         if self.strangers:
             found.append(
-                f"{len(self.strangers)} frames crossed the wan that are neither ESP nor UDP 4500 nor ARP: "
+                f"{len(self.strangers)} frames crossed the wan that are neither ESP nor UDP 4500 nor IKE nor ARP: "
                 + "; ".join(self.strangers[:SHOWN])
             )
         if self.uncaptured:
             found.append(f"the capture lost {self.uncaptured} frames, so that it proves nothing")
         found += [f"the decrypted capture: {fault}" for fault in self.reading.faults(self.wanted)]
+        if self.rekeys:
+            found += self.rekeys.faults(self.least_rekeys)
         found += [f"nothing arrived by {one.protocol} {_way(one)}" for one in self.streams if not one.bits_per_second]
         return found
 
@@ -76,6 +82,7 @@ class Summary:
                 }
                 for one in self.reading.opened
             ],
+            "rekeys": dataclasses.asdict(self.rekeys) if self.rekeys else None,
             "gateways": [_gateway(one) for one in self.gateways],
         }
 
@@ -86,13 +93,21 @@ class Summary:
             console.print()
         faults = self.faults()
         lines = [f"[red]wrong[/red] {escape(fault)}" for fault in faults] or [
-            f"[green]proven[/green] {self.crossed:,} frames entered the wan, none but ESP, UDP 4500, ARP and neighbour "
-            "discovery",
+            f"[green]proven[/green] {self.crossed:,} frames entered the wan, none but ESP, UDP 4500, IKE, ARP and "
+            "neighbour discovery",
             f"[green]proven[/green] tshark opened what each of {len(self.reading.opened)} SAs was sent, with its key",
+            *_rekeyed(self.rekeys),
         ]
         word = "[red]not as it should be[/red]" if faults else "[green]good[/green]"
         for line in (*lines, f"{word}, in {self.seconds:.0f} s"):
             console.print(line, highlight=False, soft_wrap=True)
+
+
+def _rekeyed(done: Rekeys | None) -> list[str]:
+    if done is None:
+        return []
+    what = f"{done.ike} IKE SAs and {done.children} children were rekeyed under load"
+    return [f"[green]proven[/green] {what}, {done.lost} of {done.sent:,} datagrams lost"]
 
 
 def _gateway(figures: Figures) -> dict[str, Any]:

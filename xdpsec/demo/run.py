@@ -14,12 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 
 from xdpsec.demo import children as kinds
-from xdpsec.demo import figures, proof, traffic
+from xdpsec.demo import figures, negotiated, proof, traffic
 from xdpsec.demo.capture import Capture
 from xdpsec.demo.children import Child
+from xdpsec.demo.conversation import ROUNDS, Conversation
 from xdpsec.demo.gateway import XDPSEC, Gateway
 from xdpsec.demo.lab import Lab, LabError
 from xdpsec.demo.lab import remove as remove_lab
+from xdpsec.demo.negotiated import Rekeys
 from xdpsec.demo.report import Summary
 from xdpsec.demo.steps import Steps
 from xdpsec.demo.topology import Site, Topology, build
@@ -27,20 +29,22 @@ from xdpsec.demo.topology import Site, Topology, build
 #: Seconds of an iperf3 run. TCP carries what takes about so long at 1 Gbit/s, UDP sends well below that.
 SECONDS = 4
 TCP_MEBIBYTES_A_SECOND, UDP_RATE = 15, "25M"
+#: Of each child while keys are replaced: what two busy cores carry without a drop, so that a loss is the rekeys'.
+REKEY_RATE, REKEY_SECONDS = "2M", 6
 #: Exit statuses: red, could not run, interrupted (128 + SIGINT).
 RED, FAILED, INTERRUPTED = 1, 2, 130
 TOOLS = ("ip", "ethtool", "sysctl", "nft", "ping", "iperf3", "tcpdump", "tshark")
 
 
-def main(keep: bool = False, json_file: Path | None = None, seconds: int = SECONDS) -> int:
+def main(keep: bool = False, json_file: Path | None = None, seconds: int = SECONDS, manual: bool = False) -> int:
     """Run the demo; 0 when everything was as it should be. With `keep` the lab stays and is described. `json_file`
-    gets the summary; `seconds` is about the length of each throughput run."""
+    gets the summary; `seconds` is about the length of each throughput run; `manual`: keys are not negotiated."""
     console = Console()
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
         _check()
         with Lab() as lab:
-            summary = _Demo(lab, Steps(console), keep, seconds).run()
+            summary = _Demo(lab, Steps(console), manual, seconds).run()
             summary.print(console)
             if json_file:
                 json_file.write_text(json.dumps(summary.to_json(), indent=2) + "\n")
@@ -85,8 +89,8 @@ def _check() -> None:
 
 
 class _Demo:
-    def __init__(self, lab: Lab, steps: Steps, keep: bool, seconds: int) -> None:
-        self._lab, self._steps, self._keep, self._seconds = lab, steps, keep, seconds
+    def __init__(self, lab: Lab, steps: Steps, manual: bool, seconds: int) -> None:
+        self._lab, self._steps, self._manual, self._seconds = lab, steps, manual, seconds
 
     def run(self) -> Summary:
         lab, steps = self._lab, self._steps
@@ -96,21 +100,27 @@ class _Demo:
         with steps.step("watch the wan") as notes:
             watch = Capture(lab, topology.wan, lab.directory / "strangers.pcap", proof.STRANGERS)
             notes.append(f"it sees {_control(lab, topology, watch)} frames of a ping in the clear, as it should")
-        with steps.step("write keys and configurations") as notes:
-            children = kinds.make(topology.a, topology.b)
+        with steps.step("write secrets and configurations") as notes:
+            children = kinds.make(topology.a, topology.b) if self._manual else ()
             configs = self._configure(topology, children)
-            notes.append(f"{len(children)} children")
+            notes.append("manual keys" if self._manual else "keys are negotiated")
         with steps.step("start both gateways"):
             sites = (topology.a, topology.b)
             gateways = [Gateway(lab, site, config) for site, config in zip(sites, configs, strict=True)]
             for gateway in gateways:
                 gateway.wait()
+        talk = None if self._manual else Conversation(lab, *gateways)
+        if talk:
+            with steps.step("negotiate over IKEv2") as notes:
+                notes += talk.open()
+                children = talk.children()
         pings, reading = self._pings(topology, children)
         loads = (
             traffic.Load("TCP", mebibytes=TCP_MEBIBYTES_A_SECOND * self._seconds),
             traffic.Load("UDP", rate=UDP_RATE, seconds=self._seconds),
         )
         streams = tuple(self._stream(ends, children, load) for load in loads for ends in topology.directions)
+        rekeys = self._rekey(topology, children, talk) if talk else None
         with steps.step("ask both gateways for their counters"):
             strangers = watch.mark()
             read = tuple(figures.read(g.site.letter, g.ask("status"), g.ask("drops")) for g in gateways)
@@ -125,10 +135,34 @@ class _Demo:
             uncaptured=watch.stop(),
             reading=reading,
             gateways=read,
+            rekeys=rekeys,
+            least_rekeys=ROUNDS * 2,
         )
+
+    def _rekey(self, topology: Topology, children: Sequence[Child], talk: Conversation) -> Rekeys:
+        """Keys are replaced while datagrams run; what that took and what got lost."""
+        load = traffic.Load("UDP", rate=REKEY_RATE, seconds=REKEY_SECONDS)
+        with self._steps.step("rekey IKE and all children under load, from both sides") as notes:
+            before = talk.counts()
+            streams = []
+            for ends in topology.directions:
+                rekeying = talk.rekeying()
+                streams.append(traffic.iperf(self._lab, ends, children, load))
+                rekeying.join()
+            ike, pairs = (after - earlier for after, earlier in zip(talk.counts(), before, strict=True))
+            sent = sum(one.packets for one in streams)
+            done = Rekeys(ike, pairs, sent, sum(round(one.lost * one.packets) for one in streams))
+            notes.append(f"{done.ike} IKE SAs, {done.children} children, {done.lost} of {done.sent:,} datagrams lost")
+        return done
 
     def _configure(self, topology: Topology, children: Sequence[Child]) -> list[Path]:
         """The configuration files, of gateway A and of gateway B."""
+        if not self._manual:
+            shared = negotiated.make_secrets()
+            return [
+                negotiated.write(self._lab.directory / f"gateway-{site.letter}", site, peer, shared)
+                for site, peer in topology.directions
+            ]
         return [
             kinds.write(self._lab.directory / f"gateway-{site.letter}", site, peer, children)
             for site, peer in topology.directions

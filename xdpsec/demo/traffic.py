@@ -46,7 +46,7 @@ class Load:
 @dataclass(frozen=True, slots=True)
 class Stream:
     """What one direction of one protocol carried. Payload bits a second: over all children until the last had its
-    share, and those of the slowest and the fastest child alone. `lost`: share of the datagrams (UDP)."""
+    share, and those of the slowest and the fastest child alone. `lost`: share of the `packets`, datagrams (UDP)."""
 
     protocol: str
     sender: str
@@ -55,6 +55,7 @@ class Stream:
     lost: float
     slowest: float
     fastest: float
+    packets: int = 0
 
 
 def ping_all(lab: Lab, topology: Topology, children: Sequence[Child]) -> int:
@@ -97,6 +98,7 @@ def iperf(lab: Lab, ends: tuple[Site, Site], children: Sequence[Child], load: Lo
         lost=sum(one.get("lost_packets", 0) for one in received) / packets if packets else 0.0,
         slowest=min(rates),
         fastest=max(rates),
+        packets=packets,
     )
 
 

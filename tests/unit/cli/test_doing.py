@@ -64,7 +64,10 @@ def test_demo_and_run_hand_their_status_on(xdpsec: Xdpsec, tmp_path: Path, monke
     assert xdpsec("demo", "--keep", "--seconds", "2").status == 4
     assert xdpsec("demo", "--remove", "xs-1").status == 0
     assert xdpsec("run", "-c", tmp_path / "x.toml").status == 2
-    assert told == [{"keep": True, "json_file": None, "seconds": 2}, "xs-1", str(tmp_path / "x.toml")]
+    assert xdpsec("demo", "--keys", "manual").status == 4
+    briefly = {"keep": True, "json_file": None, "seconds": 2, "manual": False}
+    by_hand = {"keep": False, "json_file": None, "seconds": 4, "manual": True}
+    assert told == [briefly, "xs-1", str(tmp_path / "x.toml"), by_hand]
 
 
 def test_help_names_every_command_and_completion_ships() -> None:

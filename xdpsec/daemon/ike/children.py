@@ -20,6 +20,7 @@ from xdpsec.daemon.ike import esp
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.spis import Spis
 from xdpsec.ike.events import InstallInbound, NegotiatedChild, Path, RetireChild, UseOutbound
+from xdpsec.policy.sa import Sa
 
 #: How long a replaced inbound SA still takes what was on its way.
 GRACE_SECONDS = 2.0
@@ -70,9 +71,11 @@ class Children:
         rekey: Callable[[int, int], object],
         close: Callable[[int, int], object],
         changed: Callable[[Pair], None],
+        show_keys: Callable[[Sa, Sa], None] = lambda inbound, outbound: None,
     ) -> None:
         self._config, self._owners, self._sas, self._spis = config, owners, sas, spis
         self._answer, self._rekey, self._close, self._changed = answer, rekey, close, changed
+        self._show_keys = show_keys
         self._children = {child.index: child for child in config.children}
         self._loop = asyncio.get_running_loop()
         self.pairs: dict[int, Pair] = {}  # by inbound SPI
@@ -132,6 +135,7 @@ class Children:
 
         soft, hard = limits(pair.child.negotiated)
         inbound, outbound = esp.pair(negotiated, self._config.gateway, pair.child.label, pair.child.index, soft, hard)
+        self._show_keys(inbound, outbound)
         pair.slot_in = self._sas.install(inbound, pair.owner, done)
         pair.slot_out = self._sas.install(outbound, pair.owner, done)
         self._by_slot |= {slot: pair for slot in (pair.slot_in, pair.slot_out) if slot >= 0}

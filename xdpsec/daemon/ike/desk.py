@@ -17,6 +17,7 @@ from xdpsec.daemon.ike.service import Ike
 from xdpsec.daemon.lines import Lines
 
 NS = 10**9
+EVERY = "*"  # in the place of a child's name
 
 log = structlog.get_logger()
 
@@ -86,15 +87,16 @@ class Desk:
         if peer not in names:
             return f"no peer {peer!r} negotiates its keys; there is {', '.join(names) or 'none'}"
         children = [one.name for one in self._config.children if one.peer == peer]
-        if child and child not in children:
+        if child and child not in (*children, EVERY):
             return f"peer {peer} has no child {child!r}; it has {', '.join(children)}"
         return ""
 
     def _bring_up(self, asked: words.BringUp, seq: int, _: object) -> words.Begun:
-        error = self._refusal(asked.peer, asked.child)
+        child = "" if asked.child == EVERY else asked.child
+        error = self._refusal(asked.peer, child)
         if error or self._ike is None:
             return words.Begun(seq, 0, error)
-        return words.Begun(seq, self._ike.bring_up(asked.peer, asked.child), "")
+        return words.Begun(seq, self._ike.bring_up(asked.peer, child), "")
 
     def _bring_down(self, asked: words.BringDown, seq: int, _: object) -> words.Begun:
         error = self._refusal(asked.peer)

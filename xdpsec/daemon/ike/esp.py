@@ -93,3 +93,34 @@ def pair(
         )
 
     return sa(False, child.spi_in, child.keys_in), sa(True, child.spi_out, child.keys_out)
+
+
+# --- for Wireshark ---------------------------------------------------------------------------------------------------
+
+_CIPHERS = {
+    "aes-cbc": "AES-CBC [RFC3602]",
+    "aes-ctr": "AES-CTR [RFC3686]",
+    "aes-gcm": "AES-GCM with {} octet ICV [RFC4106]",
+    "aes-ccm": "AES-CCM with {} octet ICV [RFC4309]",
+    "chacha20-poly1305": "ChaCha20 with Poly1305 [RFC7634]",
+    "null": "NULL",
+    "3des-cbc": "TripleDES-CBC [RFC2451]",
+}
+_AUTHS = {
+    "": "NULL",
+    "sha1": "HMAC-SHA-1-96 [RFC2404]",
+    "sha256": "HMAC-SHA-256-128 [RFC4868]",
+    "sha384": "HMAC-SHA-384-192 [RFC4868]",
+    "sha512": "HMAC-SHA-512-256 [RFC4868]",
+}
+_ANY_96 = "ANY 96 bit authentication [no checking]"
+
+
+def key_row(sa: Sa) -> str:
+    """A row of Wireshark's table esp_sa: family, addresses, SPI, cipher, key (with its salt), auth, its key."""
+    sender, receiver = (sa.local, sa.remote) if sa.outbound else (sa.remote, sa.local)
+    cipher = _CIPHERS[sa.suite.cipher].format(sa.suite.icv_len)
+    keys = [f"0x{key.hex()}" if key else "" for key in (sa.key.encryption, sa.key.integrity)]
+    suite = (cipher, keys[0], _AUTHS.get(sa.suite.auth, _ANY_96), keys[1])
+    family = "IPv6" if ":" in sa.remote else "IPv4"
+    return ",".join(f'"{word}"' for word in (family, sender, receiver, f"0x{sa.spi:08x}", *suite))

@@ -13,7 +13,7 @@ from typing import Any
 import structlog
 
 from xdpsec.config.values import Child, Config
-from xdpsec.daemon.ike import show
+from xdpsec.daemon.ike import esp, show
 from xdpsec.daemon.ike.children import Children, Pair
 from xdpsec.daemon.ike.explain import Memory
 from xdpsec.daemon.ike.fetching import Fetching
@@ -30,6 +30,7 @@ from xdpsec.ike import events, identities
 from xdpsec.ike.settings import Host
 from xdpsec.metrics.values import IkeView
 from xdpsec.net.udp import Datagrams
+from xdpsec.policy.sa import Sa
 
 log = structlog.get_logger()
 
@@ -64,6 +65,7 @@ class Ike:
             rekey=self.rekey_child,
             close=self.close_child,
             changed=self._changed,
+            show_keys=self._show_keys,
         )
         self._host = RunningHost(book, self.children.new_spi, spis.free, keylog=False)
         self.gate = make_gate(self._host)
@@ -142,11 +144,11 @@ class Ike:
         self._host.keylog = to is not None
 
     def rekey(self, peer: str, child: str = "") -> int:
-        """New keys for the IKE SA, or for the named child; how many exchanges that begins."""
+        """New keys for the IKE SA, or for the named child, "*" = every child; how many exchanges that begins."""
         if not child:
             ikes = [ike for ike, up in self.up.items() if up.peer == peer]
             return sum(self._shell.wish(ike, lambda machine, now: machine.rekey_ike(now)) for ike in ikes)
-        indices = {one.index for one in self._children_of(peer, child)}
+        indices = {one.index for one in self._children_of(peer, "" if child == "*" else child)}
         pairs = [pair for pair in self.children.pairs.values() if pair.up and pair.child.index in indices]
         return sum(bool(self.rekey_child(pair.ike, pair.spi_in)) for pair in pairs)
 
@@ -204,6 +206,12 @@ class Ike:
     def _noted(self, event: events.Note, now: float) -> None:
         self.journal.note(event, now)
         self.memory.noted(event)
+
+    def _show_keys(self, *sas: Sa) -> None:
+        """Of SAs that are about to be installed, while somebody reads."""
+        if self.keys is not None:
+            for sa in sas:
+                self.keys.add(esp.key_row(sa))
 
     def _key_logged(self, event: events.KeyLog, now: float) -> None:
         if self.keys is not None:
