@@ -33,6 +33,7 @@ KEY_EXCHANGES = (TransformType.KE, *EXTRA)
 #: For these a missing type says the same as the number 0: no integrity, no key exchange, no extended numbers.
 OPTIONAL = frozenset({TransformType.INTEG, TransformType.ESN, *KEY_EXCHANGES})
 Pair = tuple[int, int]  # a transform's number and key length, as in Algorithm
+NAMED = 24  # algorithms of one type that a refusal spells out
 NONE: Pair = (0, 0)
 NONE_ONLY = (NONE,)
 Offered = Mapping[int, Sequence[Pair]]
@@ -112,7 +113,10 @@ def name(kind: int, algorithm: Algorithm) -> str:
 
 
 def _words(kind: int, algorithms: Iterable[Algorithm]) -> str:
-    return ", ".join(name(kind, one) for one in algorithms) or "NONE"
+    """All that a configuration would have; a peer that offers hundreds does not fill the log."""
+    names = [name(kind, one) for one in algorithms]
+    more = [f"{len(names) - NAMED} more"] if len(names) > NAMED else []
+    return ", ".join(names[:NAMED] + more) or "NONE"
 
 
 # --- our offers as tables ---------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ def _room(overhead: Callable[[int], int], largest: int) -> int:
 class Reassembly:
     """One direction of one IKE SA: requests, or answers. Another message ID starts it anew."""
 
-    __slots__ = ("_bytes", "_first", "_parts", "_total", "message_id")
+    __slots__ = ("_first", "_parts", "_total", "message_id", "size")
 
     def __init__(self) -> None:
         self.message_id = -1
@@ -59,7 +59,7 @@ class Reassembly:
 
     def drop(self) -> None:
         """Forget what was collected."""
-        self._total, self._first, self._bytes = 0, 0, 0
+        self._total, self._first, self.size = 0, 0, 0
         self._parts: dict[int, bytes] = {}
 
     def wants(self, fragment: Envelope) -> bool:
@@ -79,10 +79,10 @@ class Reassembly:
             self.drop()
             self.message_id, self._total = fragment.header.message_id, fragment.total
         self._parts[fragment.number] = plaintext
-        self._bytes += len(plaintext)
+        self.size += len(plaintext)
         if fragment.number == 1:
             self._first = fragment.first
-        if self._bytes > limits.MESSAGE:
+        if self.size > limits.MESSAGE:
             self.drop()
             raise Malformed(f"fragments of a message of more than {limits.MESSAGE} bytes")
         if len(self._parts) < self._total:

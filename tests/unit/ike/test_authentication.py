@@ -35,7 +35,7 @@ def lines(side: Side) -> str:
 
 WRONG: tuple[tuple[dict[str, Any], str], ...] = (
     ({"remote_auth": RemoteAuth(psk=b"another")}, "the shared secrets differ"),
-    ({"remote_id": Exactly(fqdn("somebody"))}, "no peer with this identity"),
+    ({"remote_id": Exactly(fqdn("somebody"))}, "no peer a is configured for this address"),
     ({"remote_auth": RemoteAuth()}, "may not authenticate by method 2"),
 )
 

@@ -18,7 +18,7 @@ from xdpsec.ike.v2 import lifetimes
 from xdpsec.ike.v2.flow import PeerRefuses, Reply
 from xdpsec.ike.v2.keys import ChildKeys
 from xdpsec.ike.v2.sa import Child, Deal, IkeSa
-from xdpsec.numbers import NotifyType, Protocol
+from xdpsec.numbers import SPI_MIN, NotifyType, Protocol
 from xdpsec.wire.message import find, find_notify
 from xdpsec.wire.payloads import Delete, Notify, Payload, SecurityAssociation, TsInitiator, TsResponder
 
@@ -95,6 +95,7 @@ def agreed(offered: Offered, payloads: Sequence[Payload]) -> Deal:
     transport = find_notify(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
     if transport != (offered.settings.mode == "transport"):
         raise PeerError("the peer answers with another mode than the one we asked for", NotifyType.NO_PROPOSAL_CHOSEN)
+    _usable(chosen.spi)
     return _deal(offered.settings, offered.resource, chosen, offered.spi, tsi.selectors, tsr.selectors)
 
 
@@ -124,10 +125,19 @@ def choose(
     if isinstance(chosen, proposals.Refused):
         raise PeerError(f"no proposal for child {found.child.name}: {chosen}", NotifyType.NO_PROPOSAL_CHOSEN)
     resource = only.resource if only else _resource(sa, found.child, payloads)
-    if any(one.spi_out == int.from_bytes(chosen.spi, "big") for one in sa.children.values()) or not any(chosen.spi):
-        raise PeerError("the peer's SPI is zero or serves another child SA", NotifyType.INVALID_SYNTAX)
+    spi_out = _usable(chosen.spi)
+    if any(one.spi_out == spi_out for one in sa.children.values()):
+        raise PeerError("the peer's SPI serves another child SA", NotifyType.INVALID_SYNTAX)
     spi = m.host.new_spi(found.child.index, resource)
     return _deal(found.child, resource, chosen, spi, found.local, found.remote), chosen
+
+
+def _usable(spi: bytes) -> int:
+    """The peer's SPI as a number; PeerError for those that RFC 4303 sec. 2.1 reserves."""
+    number = int.from_bytes(spi, "big")
+    if number < SPI_MIN:
+        raise PeerError(f"the peer's SPI {number} is reserved", NotifyType.INVALID_SYNTAX)
+    return number
 
 
 def answer(deal: Deal, chosen: proposals.Chosen) -> Reply:

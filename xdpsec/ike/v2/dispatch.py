@@ -123,8 +123,11 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
 
 
 def _open(sa: IkeSa, head: Header, data: bytes, path: Path, ask: Ask | None = None) -> Received | None:
-    """What is authentic (IKE_SA_INIT never is), None while fragments are missing. Its payloads are not parsed yet."""
+    """What is authentic, None while fragments are missing. IKE_SA_INIT never is, and means nothing once there are keys:
+    everybody on the way knows the SPIs and can send one. Payloads are not parsed yet."""
     if head.exchange == INIT:
+        if sa.state != State.FRESH:
+            return None
         sa.fingerprint = hash(data)
         return Received(head, (), data, path, ask)
     opened = sealing.unseal(sa, data)
@@ -220,18 +223,19 @@ def _largest(m: Machine, sa: IkeSa) -> int:
 def refuse(m: Machine, flow: Flow, error: PeerError) -> None:
     """The boundary: an authentic request gets its notify, a task hears of it, everything else is a word in the log."""
     sa, head = flow.sa, flow.head
+    words = (("why", str(error)), *((("from", flow.path.remote),) if flow.path else ()))
     if sa is None or (head is None and flow.task is None):
         m.count("ike_refused", "unauthenticated")
-        m.note("info", "an IKE message is refused", ("why", str(error)), stranger=True)
+        m.note("info", "an IKE message is refused", *words, stranger=True)
         return
     m.count("ike_refused", name_of(NotifyType, error.notify))
     unknown = head is not None and head.exchange == INIT
-    m.note("warning", "the peer sent what is refused", ("why", str(error)), stranger=unknown)
+    m.note("warning", "the peer sent what is refused", *words, stranger=unknown)
     if head is not None and flow.path is not None:
         answer(m, sa, head, (answer_for(error),) if error.notify else (), flow.path)
         if unknown:
             sa.inbox.reply = ()  # nothing to linger for: the same request would be refused again
-    fatal = flow.fatal or error.notify == NotifyType.INVALID_SYNTAX
+    fatal = flow.fatal or unknown or error.notify == NotifyType.INVALID_SYNTAX
     if fatal and (flow.task is None or isinstance(error, PeerRefuses)):
         m.bury(sa, REASONS.get(error.notify, "refused"), str(error), error.notify)
     elif fatal and sa.state != State.CLOSING:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeUp
+from xdpsec.ike.identities import show
 from xdpsec.ike.settings import Identity, PeerSettings, Ppk
 from xdpsec.ike.v2 import (
     authenticate,
@@ -223,7 +224,8 @@ def _find_peer(m: Machine, sa: IkeSa, idi: Identity, idr: Identity | None, auth:
     shake = sa.shake
     found = m.host.book.by_identity(idi, idr, shake.candidates)
     if not found:
-        raise refused("no peer with this identity is configured for this address")
+        wanted = f" that calls us {show(idr)}" if idr else ""
+        raise refused(f"no peer {show(idi)}{wanted} is configured for this address")
     assert shake.accepted is not None
     why = ""
     for peer in found:
