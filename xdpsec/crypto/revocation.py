@@ -6,7 +6,7 @@ nothing; each store has its bound and drops the oldest. Who fetches is the host'
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import TypeVar
@@ -57,7 +57,7 @@ class Revocation:
     """All that is known, for all peers."""
 
     def __init__(self, files: Iterable[x509.CertificateRevocationList] = ()) -> None:
-        self._files = tuple(files)
+        self._files: dict[str, tuple[x509.CertificateRevocationList, ...]] = {"": tuple(files)}
         self._crls: dict[str, tuple[x509.CertificateRevocationList, float]] = {}
         self._answers: dict[bytes, ocsp.Answer] = {}
         self._wanted: dict[str, Wanted] = {}
@@ -68,7 +68,14 @@ class Revocation:
 
     @property
     def crls(self) -> tuple[x509.CertificateRevocationList, ...]:
-        return (*self._files, *(crl for crl, _ in self._crls.values()))
+        return (*(crl for found in self._files.values() for crl in found), *(crl for crl, _ in self._crls.values()))
+
+    def put_files(self, files: Mapping[str, Sequence[x509.CertificateRevocationList]]) -> None:
+        """What these files say now, instead of what they said before."""
+        told = {file: tuple(found) for file, found in files.items() if self._files.get(file) != tuple(found)}
+        if told:
+            self._files |= told
+            self._count()
 
     def _count(self) -> None:
         """The CRLs are others than before: whoever built Paths over them builds it again."""

@@ -6,7 +6,7 @@ the same authorities share one Trust, all share one Revocation.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
@@ -57,16 +57,20 @@ class Credentials:
         self._seen: dict[str, tuple[x509.Certificate, ...]] = {}
         self.known = Revocation()
 
-    def load_crls(self, names: list[str]) -> None:
-        """The revocation lists of all peers; before the first trust()."""
-        crls: list[x509.CertificateRevocationList] = []
-        for file in dict.fromkeys(names):
+    def load_crls(self, names: Iterable[str]) -> None:
+        """The revocation lists of all peers."""
+        self.renew_crls({file: self._files[file] for file in names})
+
+    def renew_crls(self, files: Mapping[str, bytes]) -> None:
+        """These lists instead of what the same files said before; ConfigError, and no change, when one is none."""
+        found: dict[str, list[x509.CertificateRevocationList]] = {}
+        for file, raw in files.items():
             try:
-                crls += load_crls(self._files[file])
+                found[file] = load_crls(raw)
             except MALFORMED:
                 fix = "name a file with CRLs, PEM or one in DER"
                 raise ConfigError(file, 0, "", "holds no revocation list that we can read", fix) from None
-        self.known = Revocation(crls)
+        self.known.put_files(found)
 
     def signer(self, auth: Auth) -> Signer | None:
         """Our key with its certificates, None where none is named."""
@@ -110,10 +114,9 @@ class Credentials:
             for one in expiring(found, wall, ahead):
                 yield file, one
 
-    def first_end(self) -> float | None:
-        """When the first of them ends (seconds since 1970), for the metric; None without certificates."""
-        ends = [one.not_valid_after_utc.timestamp() for found in self._seen.values() for one in found]
-        return min(ends, default=None)
+    def ends(self) -> list[tuple[str, str, float]]:
+        """File, name and end (seconds since 1970) of every one, for the metric."""
+        return [(file, one.name, one.ends) for file, one in self.expiring(0.0, float("inf"))]
 
     def unencrypted(self) -> list[str]:
         """Key files whose keys lie open, for a warning."""

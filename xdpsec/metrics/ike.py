@@ -51,6 +51,12 @@ def families(view: View) -> Iterator[Family]:
         _counter("ike_datagrams_dropped", "Datagrams of the IKE sockets that were no IKE", ("reason",)),
         (((reason,), count) for reason, count in ike.datagrams.items()),
     )
+    yield _rows(
+        _gauge(
+            "ike_certificate_end_timestamp_seconds", "When a certificate of ours or an authority ends", ("file", "name")
+        ),
+        (((file, name), ends) for file, name, ends in ike.certificates),
+    )
     yield from _counted(ike)
 
 

@@ -122,7 +122,8 @@ class PeerView:
 @dataclass(frozen=True, slots=True)
 class IkeView:
     """IKE as a whole. `handshakes` by outcome; `durations` of those that succeeded, by upper bound in seconds, the last
-    above all `bounds`; `counted` by (name, label); `gate` and `datagrams` by what became of messages for nobody."""
+    above all `bounds`; `counted` by (name, label); `gate` and `datagrams` by what became of messages for nobody;
+    `certificates`: file, name, end in seconds since 1970."""
 
     peers: tuple[PeerView, ...]
     handshakes: Mapping[str, int]
@@ -134,6 +135,7 @@ class IkeView:
     counted: Mapping[tuple[str, str], int]
     gate: Mapping[str, int]
     datagrams: Mapping[str, int]
+    certificates: tuple[tuple[str, str, float], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

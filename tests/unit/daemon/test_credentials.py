@@ -130,12 +130,16 @@ def test_revocation_lists(root: Authority, files: dict[str, bytes]) -> None:
 
 def test_the_end_is_seen_ahead(files: dict[str, bytes]) -> None:
     made = Credentials(files, {})
-    assert made.first_end() is None
+    assert made.ends() == []
     made.signer(AUTH)
     made.trust(AUTH)
     now = time.time()
     assert list(made.expiring(now)) == []
-    first = made.first_end()
-    assert first is not None
+    assert [(file, name) for file, name, _ in made.ends()] == [
+        ("/gw.pem", "CN=gw"),
+        ("/gw.pem", "CN=root"),
+        ("/ca.pem", "CN=root"),
+    ]
+    first = min(ends for *_, ends in made.ends())
     assert abs(first - now - 365 * 86400) < 120
     assert [(file, one.name) for file, one in made.expiring(first - AHEAD + 1)] == [("/gw.pem", "CN=gw")]

@@ -35,6 +35,11 @@ async def read_passphrases(config: Config, supervisor: Peer) -> dict[str, bytes]
     return {key: await _ask(words.OpenPassphrase(key), key, supervisor) for key in keys}
 
 
+async def read_again(file: str, supervisor: Peer) -> bytes:
+    """One of them as it is now."""
+    return await _read(file, supervisor)
+
+
 async def _read(file: str, supervisor: Peer) -> bytes:
     return await _ask(words.OpenFile(file), file, supervisor)
 

@@ -25,6 +25,7 @@ from xdpsec.daemon.ike.reach import Reach
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.shell import Gate, Shell
 from xdpsec.daemon.ike.spis import Spis
+from xdpsec.daemon.ike.upkeep import Upkeep
 from xdpsec.daemon.lines import Lines
 from xdpsec.ike import events, identities
 from xdpsec.ike.settings import Host
@@ -49,11 +50,12 @@ class Ike:
         make_gate: Callable[[Host], Gate],
         helper: Helper,
         fetching: Fetching,
+        upkeep: Upkeep,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config, self._helper, self._clock, self._datagrams = config, helper, clock, datagrams
         self.carried = sas.sums
-        self._fetching = fetching
+        self._fetching, self._upkeep = fetching, upkeep
         self.journal, self.memory = Journal(), Memory()
         self.keys: Lines | None = None  # key log rows, while somebody reads them
         self.children = Children(
@@ -99,6 +101,7 @@ class Ike:
         """Workers serve: peers may come, and those that are to be up are called."""
         self._shell.start()
         self.reach.start()
+        self._upkeep.start()
 
     def close(self) -> None:
         """Every peer is told goodbye; nobody waits for an answer."""
@@ -107,6 +110,7 @@ class Ike:
             self._shell.wish(ike, lambda machine, now: machine.close(now))
         self._shell.close()
         self._fetching.close()
+        self._upkeep.close()
         self._helper.close()
 
     def view(self) -> IkeView:
@@ -120,6 +124,7 @@ class Ike:
             len(gate.openings),
             gate.counts,
             self._datagrams.counts,
+            self._upkeep.ends,
         )
 
     # --- wishes: of operators, workers and timers ----------------------------------------------------------------

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from xdpsec.config.values import Config
 from xdpsec.daemon.ike.children import Children
@@ -21,6 +21,7 @@ def view(
     half_open: int,
     gate: Mapping[str, int],
     datagrams: Mapping[str, int],
+    certificates: Sequence[tuple[str, str, float]],
 ) -> IkeView:
     newest = {event.peer: event for event in up.values()}
     return IkeView(
@@ -37,6 +38,7 @@ def view(
         counted=dict(journal.counted),
         gate=dict(gate),
         datagrams=dict(datagrams),
+        certificates=tuple(certificates),
     )
 
 

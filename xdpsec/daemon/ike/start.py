@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-import time
 from dataclasses import dataclass
 
 import structlog
@@ -25,6 +24,7 @@ from xdpsec.daemon.ike.peers import Book
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.service import Ike
 from xdpsec.daemon.ike.spis import Spis
+from xdpsec.daemon.ike.upkeep import Upkeep
 from xdpsec.daemon.seats import Seats
 from xdpsec.daemon.setup import Security
 from xdpsec.daemon.slots import Slots
@@ -46,6 +46,7 @@ class Prepared:
     datagrams: Udp
     helper: Helper
     credentials: Credentials
+    upkeep: Upkeep
 
 
 async def prepare(config: Config, supervisor: Peer) -> Prepared | None:
@@ -55,10 +56,12 @@ async def prepare(config: Config, supervisor: Peer) -> Prepared | None:
     helper = Helper()  # first: it should inherit no secret
     found = await files.read_all(config, supervisor)
     credentials = Credentials(found, await files.read_passphrases(config, supervisor))
-    credentials.load_crls([file for _, ike in config.ike_peers for file in ike.auth.crl])
+    crls = [file for _, ike in config.ike_peers for file in ike.auth.crl]
+    credentials.load_crls(crls)
     book = Book(peers.settings(config, found, credentials, route), route)
     _warn(config, found, credentials)
-    return Prepared(book, Udp(await _sockets(supervisor)), helper, credentials)
+    upkeep = Upkeep(credentials, crls, lambda file: files.read_again(file, supervisor))
+    return Prepared(book, Udp(await _sockets(supervisor)), helper, credentials, upkeep)
 
 
 def _warn(config: Config, found: files.Files, credentials: Credentials) -> None:
@@ -68,8 +71,6 @@ def _warn(config: Config, found: files.Files, credentials: Credentials) -> None:
             log.warning("shared secret is short and can be guessed", file=file, fix="openssl rand -hex 32 makes one")
     for file in credentials.unencrypted():
         log.warning("private key is not encrypted", file=file, fix="openssl pkcs8 -topk8 -scrypt encrypts it")
-    for file, one in credentials.expiring(time.time()):
-        log.warning("certificate ends soon", file=file, name=one.name, days=int((one.ends - time.time()) // 86400))
 
 
 async def _sockets(supervisor: Peer) -> list[int]:
@@ -120,4 +121,5 @@ def build(
         lambda host: Gate(host, Machines()),
         prepared.helper,
         Fetching(prepared.credentials.known, protected),
+        prepared.upkeep,
     )
