@@ -187,6 +187,7 @@ def test_reauthentication_makes_before_it_breaks() -> None:
         assert way.b.installed
         assert way.a.sending
         assert way.b.sending
+    way.run(20.0)
     agree(way)
     assert len(way.a.told(IkeUp)) == 11
     assert len(way.a.told(IkeDown)) == 10
