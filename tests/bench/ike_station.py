@@ -117,7 +117,7 @@ class Station:
                 name = names.popleft()
                 began = time.monotonic()
                 future = self._waiting[name] = asyncio.get_running_loop().create_future()
-                self.shell.connect(name, ("net",))
+                self.shell.connect(name, (("net", None),))
                 if await future:
                     seconds.append(time.monotonic() - began)
                 else:

@@ -120,6 +120,25 @@ def test_a_replaced_worker_goes_on_with_the_same_sas() -> None:
         assert total(pair.a, "xdpsec_ike_handshakes_total") == before
 
 
+def test_each_worker_has_its_own_sas_of_one_child() -> None:
+    """RFC 9611: flows of one child run on both cores, each over the SA of its worker, and none crosses."""
+    with ike_pair(Wishes(count=4, joined=True, child="per_worker = true")) as pair:
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+            time.sleep(2)
+            flows.pause()
+        for gateway in pair.gateways:
+            sas = gateway.ask("list-sas")
+            assert {(sa["worker"], sa["direction"]) for sa in sas} == {
+                (w, way) for w in (0, 1) for way in ("in", "out")
+            }
+            busy = {(sa["worker"], sa["direction"]) for sa in sas if sa["packets"]}
+            assert {worker for worker, way in busy if way == "out"} == {0, 1}
+            sent = [worker["handoff_sent"] for worker in gateway.ask("status")["workers"]]
+            assert sum(sent) <= 64  # frames that came before their worker had its SA
+
+
 def test_another_secret_is_refused_and_said() -> None:
     with ike_pair(Wishes(secrets=("the one secret of a", "the other one of b"))) as pair, open_tap(pair) as tap:
         start(pair)

@@ -95,7 +95,7 @@ class Control:
         prepared = await prepare(config, supervisor)
         keys = await setup.open_keys(config, supervisor)
         security = await asyncio.to_thread(setup.seat, config, keys, slots, now)
-        setup.set_door(maps, security.table, config.children, security.owners)
+        setup.set_door(maps, config, security.table, security.owners)
         ports = await setup.attach(config, supervisor)
         watcher = Watcher({port.ifindex: port.index for port in ports})
         gateway = Gateway(config, supervisor, maps, slots, security, ports, watcher, now, prepared)

@@ -14,7 +14,7 @@ from xdpsec.channel import messages as words
 from xdpsec.channel.framing import close_all
 from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer, Reply
 from xdpsec.config.keys import KeyPair, check_owner, read_keys
-from xdpsec.config.values import Child, Config
+from xdpsec.config.values import Config
 from xdpsec.daemon import ledger
 from xdpsec.daemon.durable import Marker, StateFile
 from xdpsec.daemon.grants import want_of
@@ -103,10 +103,10 @@ def _seats(sas: tuple[Sa, ...], owners: Mapping[int, int], places: Mapping[bytes
     return {seat.slot: seat for seat in seats}
 
 
-def set_door(maps: Maps, table: tuple[int, ...], children: tuple[Child, ...], owners: Mapping[int, int]) -> None:
+def set_door(maps: Maps, config: Config, table: tuple[int, ...], owners: Mapping[int, int]) -> None:
     """What is protected, and by whom, before the first port opens."""
     maps.set_buckets(table)
-    tries = prefixes.tables(children, owners)
+    tries = prefixes.tables(config.children, owners, config.gateway.workers)
     maps.set_prefixes(
         {text: prefix.policies for text, prefix in tries.local.items()},
         {text: (prefix.policies, prefix.workers) for text, prefix in tries.remote.items()},

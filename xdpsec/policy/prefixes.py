@@ -19,7 +19,7 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 @dataclass(frozen=True, slots=True)
 class Prefix:
-    """`policies`: bit (child index modulo 64) per child. `workers`: the owners of those children's outbound SAs."""
+    """`policies`: bit (child index modulo 64) per child. `workers`: those with outbound SAs of those children."""
 
     policies: int
     workers: tuple[int, ...]
@@ -33,22 +33,27 @@ class Tables:
     remote: Mapping[str, Prefix]
 
 
-def tables(children: Iterable[Child], owners: Mapping[int, int]) -> Tables:
-    """Both tries. `owners`: child index -> worker."""
+def tables(children: Iterable[Child], owners: Mapping[int, int], workers: int) -> Tables:
+    """Both tries. `owners`: child index -> worker; a child with SAs for each (RFC 9611) is served by all `workers`."""
+    everybody = frozenset(range(workers))
     kept = tuple(children)
-    rows = [(child.index, owners[child.index], child) for child in kept]
+    rows = [(child.index, everybody if _spread(child) else frozenset((owners[child.index],)), child) for child in kept]
     return Tables(
-        local=_cover([(text, index, owner) for index, owner, child in rows for text in child.local]),
-        remote=_cover([(text, index, owner) for index, owner, child in rows for text in child.remote]),
+        local=_cover([(text, index, served) for index, served, child in rows for text in child.local]),
+        remote=_cover([(text, index, served) for index, served, child in rows for text in child.remote]),
     )
 
 
-def _cover(rows: list[tuple[str, int, int]]) -> dict[str, Prefix]:
+def _spread(child: Child) -> bool:
+    return child.negotiated is not None and child.negotiated.per_worker
+
+
+def _cover(rows: list[tuple[str, int, frozenset[int]]]) -> dict[str, Prefix]:
     """Prefixes nest or are apart: in order of address and length, the last that still holds one is its parent."""
     own: dict[Network, tuple[int, frozenset[int]]] = {}
-    for text, index, owner in rows:
+    for text, index, served in rows:
         bits, workers = own.get(net := ipaddress.ip_network(text), (0, frozenset()))
-        own[net] = bits | 1 << index % POLICY_BITS, workers | {owner}
+        own[net] = bits | 1 << index % POLICY_BITS, workers | served
     whole: dict[str, Prefix] = {}
     stack: list[tuple[Network, int, frozenset[int]]] = []
     for net in sorted(own, key=lambda one: (one.version, one.network_address.packed, one.prefixlen)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
 from collections.abc import Iterator
@@ -20,13 +21,15 @@ METRICS = "127.0.0.1:9310"
 
 @dataclass(frozen=True, slots=True)
 class Wishes:
-    """What a test wants of both configuration files. `peer` and `child` are lines of TOML; `secrets` by site letter."""
+    """What a test wants of both configuration files. `peer` and `child` are lines of TOML; `secrets` by site letter;
+    `joined`: one child with all prefixes."""
 
     count: int = 2
     workers: int = 2
     peer: str = ""
     child: str = ""
     secrets: tuple[str, str] | None = None
+    joined: bool = False
 
 
 def write(directory: Path, site: Site, peer: Site, wishes: Wishes, secret: str) -> None:
@@ -52,11 +55,13 @@ remote_id = "gw-{peer.letter}.example.net"
 auth = {{ psk_file = "{path}" }}
 {wishes.peer}
 """
-    for number in range(wishes.count):
+    numbers = list(range(wishes.count))
+    for group in [numbers] if wishes.joined else [[number] for number in numbers]:
+        local, remote = ([one.prefix(number) for number in group] for one in (site, peer))
         text += f"""
-[peers.site-{peer.letter}.children.lan{number + 1}]
-local = ["{site.prefix(number)}"]
-remote = ["{peer.prefix(number)}"]
+[peers.site-{peer.letter}.children.lan{group[0] + 1}]
+local = {json.dumps(local)}
+remote = {json.dumps(remote)}
 {wishes.child}
 """
     (directory / "xdpsec.toml").write_text(text)

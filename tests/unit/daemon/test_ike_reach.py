@@ -13,6 +13,7 @@ from ike_rig import config
 from xdpsec.config.values import Child
 from xdpsec.daemon.ike import reach as module
 from xdpsec.daemon.ike.reach import Reach
+from xdpsec.numbers import NotifyType
 
 
 class Desk:
@@ -22,16 +23,19 @@ class Desk:
         self.called: list[str] = []
         self.with_children: list[list[str]] = []
         self.opened: list[tuple[int, str]] = []
-        self.up: set[int] = set()
-        self.reach = Reach(config(more), self._connect, self._open, self.up.__contains__)
+        self.up: set[int | tuple[int, int]] = set()
+        self.reach = Reach(config(more), self._connect, self._open, self._is_up)
 
-    def _connect(self, peer: str, children: Sequence[str]) -> int:
+    def _is_up(self, child: int, worker: int | None) -> bool:
+        return (child if worker is None else (child, worker)) in self.up
+
+    def _connect(self, peer: str, wanted: Sequence[tuple[str, int | None]]) -> int:
         self.called.append(peer)
-        self.with_children.append(list(children))
+        self.with_children.append([name if worker is None else f"{name} {worker}" for name, worker in wanted])
         return len(self.called)
 
-    def _open(self, ike: int, child: Child) -> None:
-        self.opened.append((ike, child.name))
+    def _open(self, ike: int, child: Child, worker: int | None) -> None:
+        self.opened.append((ike, child.name if worker is None else f"{child.name} {worker}"))
 
     async def until(self, calls: int) -> None:
         async with asyncio.timeout(5):
@@ -162,7 +166,7 @@ def test_a_child_that_went_is_asked_for_again() -> None:
             while not d.opened:
                 await asyncio.sleep(0.001)
         assert d.opened == [(1, "lan")]
-        d.reach.failed(0)
+        d.reach.failed(0, None, 0)
         async with asyncio.timeout(5):
             while len(d.opened) < 2:
                 await asyncio.sleep(0.001)
@@ -178,5 +182,53 @@ def test_nothing_after_the_end() -> None:
         d.reach.close()
         await asyncio.sleep(0.05)
         assert d.called == ["branch"]
+
+    run(test)
+
+
+# --- a pair for each worker (RFC 9611) ---
+
+
+def test_one_call_for_all_workers() -> None:
+    async def test() -> None:
+        d = Desk("per_worker = true\n")
+        d.reach.start()
+        assert d.with_children == [["lan 0", "lan 1"]]
+        d.reach.came("branch", 1)
+        d.up.add((0, 0))
+        d.reach.changed(0)
+        await asyncio.sleep(0.05)
+        assert d.opened == []  # the other one is still being asked for
+
+    run(test)
+
+
+def test_a_workers_pair_that_went_is_asked_for_again() -> None:
+    async def test() -> None:
+        d = Desk("per_worker = true\n")
+        d.reach.start()
+        d.reach.came("branch", 1)
+        d.up |= {(0, 0), (0, 1)}
+        d.reach.changed(0)
+        d.up.discard((0, 1))
+        d.reach.changed(0)
+        async with asyncio.timeout(5):
+            while not d.opened:
+                await asyncio.sleep(0.001)
+        assert d.opened == [(1, "lan 1")]
+
+    run(test)
+
+
+def test_a_peer_with_fewer_workers_is_not_asked_again() -> None:
+    async def test() -> None:
+        d = Desk("per_worker = true\n")
+        d.reach.start()
+        d.reach.came("branch", 1)
+        d.up.add((0, 0))
+        d.reach.changed(0)
+        d.reach.failed(0, 1, NotifyType.TS_MAX_QUEUE)
+        await asyncio.sleep(0.05)
+        assert d.opened == []
 
     run(test)

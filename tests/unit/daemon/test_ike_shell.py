@@ -92,7 +92,7 @@ def test_wishes_are_followed_up_in_the_next_turn() -> None:
     async def test() -> None:
         d = Desk()
         said: list[object] = []
-        assert d.shell.connect("branch", ["lan"]) == 5
+        assert d.shell.connect("branch", [("lan", None)]) == 5
         assert d.shell.wish(5, lambda machine, now: said.append((machine, now)))
         assert not d.shell.wish(6, lambda machine, now: None)
         d.shell.answer(5, 9, "")
@@ -139,7 +139,7 @@ def test_an_earlier_timer_takes_the_place_of_a_later_one() -> None:
 def test_what_is_on_its_way_out_leaves_before_the_end() -> None:
     async def test() -> None:
         d = Desk()
-        d.shell.connect("branch", ["lan"])
+        d.shell.connect("branch", [("lan", None)])
         d.shell.close()
         assert list(d.net.sent) == [(b"hello", WAY)]
         await asyncio.sleep(0.01)

@@ -64,7 +64,7 @@ PREFIX = st.builds(
 def test_the_longest_match_speaks_for_all_that_cover_it(remotes: list[str], workers: int) -> None:
     children = [child(index, ("192.168.0.0/24",), (text,)) for index, text in enumerate(remotes)]
     owners = {index: index % workers for index in range(len(children))}
-    tables = prefixes.tables(children, owners)
+    tables = prefixes.tables(children, owners, 4)
     assert set(tables.remote) == set(remotes)
     for address in map(
         ipaddress.ip_address, (0x0A010000, 0x0A010001, 0x0A017FFF, 0x0A018000, 0x0A010100, 0xC0000201, 1)
@@ -85,7 +85,7 @@ def test_the_longest_match_speaks_for_all_that_cover_it(remotes: list[str], work
 
 def test_local_and_remote_bits_meet_only_for_one_child() -> None:
     children = [child(0, ("10.1.0.0/16",), ("10.2.0.0/16",)), child(1, ("10.3.0.0/16",), ("10.4.0.0/16",))]
-    tables = prefixes.tables(children, {0: 0, 1: 1})
+    tables = prefixes.tables(children, {0: 0, 1: 1}, 2)
     assert tables.local["10.1.0.0/16"].policies & tables.remote["10.2.0.0/16"].policies
     assert not tables.local["10.1.0.0/16"].policies & tables.remote["10.4.0.0/16"].policies
 

@@ -79,7 +79,7 @@ class Children:
         self._children = {child.index: child for child in config.children}
         self._loop = asyncio.get_running_loop()
         self.pairs: dict[int, Pair] = {}  # by inbound SPI
-        self._up: Counter[int] = Counter()  # pairs that are up, by child
+        self._up: Counter[tuple[int, int | None]] = Counter()  # pairs that are up, by child and worker, None = any
         self.rekeys = 0
         self._by_slot: dict[int, Pair] = {}
         self._of_child: defaultdict[int, dict[int, Pair]] = defaultdict(dict)
@@ -168,7 +168,7 @@ class Children:
         if not pair.up:
             pair.up = True
             self.rekeys += bool(pair.replaces)
-            self._up[pair.child.index] += 1
+            self._count(pair, 1)
             self._changed(pair)
 
     def retire(self, event: RetireChild) -> None:
@@ -194,7 +194,7 @@ class Children:
                 self._by_slot.pop(slot, None)
                 self._sas.remove(slot)
         self._spis.free(pair.spi_in)
-        self._up[pair.child.index] -= pair.up
+        self._count(pair, -int(pair.up))
         pair.up = False
         self._changed(pair)
 
@@ -237,8 +237,13 @@ class Children:
 
     # --- questions -----------------------------------------------------------------------------------------------
 
-    def is_up(self, child: int) -> bool:
-        return self._up[child] > 0
+    def is_up(self, child: int, worker: int | None = None) -> bool:
+        """Whether a pair of SAs of the child carries packets, at this worker or at any."""
+        return self._up[child, worker] > 0
+
+    def _count(self, pair: Pair, step: int) -> None:
+        for worker in (None, pair.owner):
+            self._up[pair.child.index, worker] += step
 
 
 def limits(negotiated: Negotiated | None) -> tuple[tuple[int, int], tuple[int, int]]:

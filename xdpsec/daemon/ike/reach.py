@@ -1,7 +1,8 @@
 """Who should be up and is not: when a peer is called, again and again if need be, and when a child is asked for.
 
 A peer is called at start when a child wants that, with the first packet of a child, or when an operator says so. After
-a failure it is called again, later each time. Knows no packet and no message.
+a failure it is called again, later each time. A child with a pair of SAs for each worker (RFC 9611) is as many wishes.
+Knows no packet and no message.
 """
 
 from __future__ import annotations
@@ -12,10 +13,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from xdpsec.config.values import Child, Config, Peer
+from xdpsec.numbers import NotifyType
 
 #: A peer that does not answer is called again after the first, then after twice as long, up to the last.
 BACKOFF_FIRST, BACKOFF_LAST = 0.25, 60.0
 ON_START, ON_TRAFFIC = "on-start", "on-traffic"
+#: The peer has no more for us: what is there must do.
+ENOUGH = frozenset((NotifyType.TS_MAX_QUEUE, NotifyType.NO_ADDITIONAL_SAS))
+#: A child by name, and the worker that it is for; None = whichever.
+Wanted = tuple[str, int | None]
 
 
 @dataclass(slots=True)
@@ -30,61 +36,72 @@ class _Peer:
 
 
 @dataclass(slots=True)
-class _Child:
-    config: Child
+class _Wish:
+    """A pair of SAs of a child; `asked`: an exchange for it is under way."""
+
+    child: Child
+    worker: int | None
     wanted: bool = False
-    asked: bool = False  # an exchange for it is under way
+    asked: bool = False
     pause: float = field(default_factory=lambda: BACKOFF_FIRST)
     timer: asyncio.TimerHandle | None = None
 
 
 class Reach:
-    """`connect(peer, children)` gives a machine's number; `open_child(ike, child)` asks a machine; `up(child)` says
-    whether it carries packets."""
+    """`connect(peer, wanted)` gives a machine's number; `open_child(ike, child, worker)` asks a machine; `up(child,
+    worker)` says whether it carries packets."""
 
     def __init__(
         self,
         config: Config,
-        connect: Callable[[str, Sequence[str]], int],
-        open_child: Callable[[int, Child], object],
-        up: Callable[[int], bool],
+        connect: Callable[[str, Sequence[Wanted]], int],
+        open_child: Callable[[int, Child, int | None], object],
+        up: Callable[[int, int | None], bool],
     ) -> None:
         self._connect, self._open_child, self._up = connect, open_child, up
         self._loop = asyncio.get_running_loop()
         self._peers = {peer.name: _Peer(peer) for peer, _ in config.ike_peers}
-        self._children = {c.index: _Child(c) for peer, _ in config.ike_peers for c in peer.children}
+        workers = config.gateway.workers
+        self._wishes = {c.index: _wishes_of(c, workers) for peer, _ in config.ike_peers for c in peer.children}
         self._running = False
 
     def start(self) -> None:
         """Everybody who is to be up with the gateway, and who was wanted before."""
         self._running = True
-        starting = [child for child in self._children.values() if _start_of(child.config) == ON_START]
-        for child in starting:
-            child.wanted = True
-        for name in dict.fromkeys(child.config.peer for child in self._children.values() if child.wanted):
+        for wish in self._all():
+            wish.wanted |= _start_of(wish.child) == ON_START
+        for name in dict.fromkeys(wish.child.peer for wish in self._all() if wish.wanted):
             self.want_peer(name)
 
     def close(self) -> None:
         self._running = False
-        waiting = [*(one.timer for one in self._peers.values()), *(one.timer for one in self._children.values())]
-        for timer in waiting:
+        timers = [*(one.timer for one in self._peers.values()), *(one.timer for one in self._all())]
+        for timer in timers:
             if timer is not None:
                 timer.cancel()
+
+    def _all(self) -> list[_Wish]:
+        return [wish for wishes in self._wishes.values() for wish in wishes]
+
+    def _of_peer(self, peer: _Peer) -> list[_Wish]:
+        return [wish for child in peer.config.children for wish in self._wishes[child.index]]
 
     # --- wants ---------------------------------------------------------------------------------------------------
 
     def acquire(self, index: int) -> None:
         """A packet waits. Only what its child allows."""
-        child = self._children.get(index)
-        if child is not None and _start_of(child.config) in (ON_START, ON_TRAFFIC):
+        wishes = self._wishes.get(index, [])
+        if wishes and _start_of(wishes[0].child) in (ON_START, ON_TRAFFIC):
             self.want(index)
 
     def want(self, index: int) -> None:
         """The child, and its peer, are to be up from now on."""
-        child = self._children[index]
-        child.wanted = True
-        self.want_peer(child.config.peer)
-        self._ask(child)
+        wishes = self._wishes[index]
+        for wish in wishes:
+            wish.wanted = True
+        self.want_peer(wishes[0].child.peer)
+        for wish in wishes:
+            self._ask(wish)
 
     def want_peer(self, name: str) -> None:
         peer = self._peers[name]
@@ -99,9 +116,8 @@ class Reach:
         if peer.timer is not None:
             peer.timer.cancel()
             peer.timer = None
-        for child in self._children.values():
-            if child.config.peer == name:
-                child.wanted = False
+        for wish in self._of_peer(peer):
+            wish.wanted = False
         return tuple(peer.ikes)
 
     # --- what happens --------------------------------------------------------------------------------------------
@@ -113,8 +129,8 @@ class Reach:
             return
         peer.ikes[ike] = True
         peer.pause = BACKOFF_FIRST
-        for child in peer.config.children:  # those that were wanted after the call, or that a peer's call left out
-            self._child_later(self._children[child.index])
+        for wish in self._of_peer(peer):  # those that were wanted after the call, or that a peer's call left out
+            self._wish_later(wish)
 
     def went(self, name: str, ike: int) -> None:
         """A machine is gone, whether it ever reached the peer or not."""
@@ -122,29 +138,31 @@ class Reach:
         if peer is None:
             return
         peer.ikes.pop(ike, None)
-        for child in self._children.values() if not peer.ikes else ():
-            if child.config.peer == name:
-                child.asked = False
-        if peer.wanted and not peer.ikes:
+        if peer.ikes:
+            return
+        for wish in self._of_peer(peer):
+            wish.asked = False
+        if peer.wanted:
             self._later(peer)
 
-    def failed(self, index: int) -> None:
+    def failed(self, index: int, worker: int | None, notify: int) -> None:
         """An exchange for the child failed; its IKE SA stays."""
-        child = self._children.get(index)
-        if child is not None:
-            child.asked = False
-            self._child_later(child)
+        for wish in self._wishes.get(index, []):
+            if wish.worker == worker:
+                wish.asked = False
+                if notify in ENOUGH and worker is not None:
+                    wish.wanted = False
+                self._wish_later(wish)
 
     def changed(self, index: int) -> None:
-        """The child came up, or a pair of its SAs went."""
-        child = self._children.get(index)
-        if child is None:
-            return
-        child.asked = False
-        if self._up(index):
-            child.pause = BACKOFF_FIRST
-        elif child.wanted:
-            self._child_later(child)
+        """A pair of the child's SAs came up, or went."""
+        for wish in self._wishes.get(index, []):
+            if self._up(index, wish.worker):
+                wish.asked = False
+                wish.pause = BACKOFF_FIRST
+            elif wish.worker is None or not wish.asked:
+                wish.asked = False
+                self._wish_later(wish)
 
     def established(self, name: str) -> int | None:
         """The machine of an established IKE SA with the peer, the newest."""
@@ -156,33 +174,37 @@ class Reach:
         peer.timer = None
         if not peer.wanted or peer.ikes or not self._running:
             return
-        missing = [self._children[child.index] for child in peer.config.children]
-        missing = [child for child in missing if child.wanted and not self._up(child.config.index)]
-        for child in missing:
-            child.asked = True
-        peer.ikes[self._connect(peer.config.name, [child.config.name for child in missing])] = False
+        missing = [w for w in self._of_peer(peer) if w.wanted and not self._up(w.child.index, w.worker)]
+        for wish in missing:
+            wish.asked = True
+        wanted = [(wish.child.name, wish.worker) for wish in missing]
+        peer.ikes[self._connect(peer.config.name, wanted)] = False
 
     def _later(self, peer: _Peer) -> None:
         if peer.timer is None and self._running:
             pause, peer.pause = peer.pause, min(peer.pause * 2, BACKOFF_LAST)
             peer.timer = self._loop.call_later(pause * random.uniform(0.75, 1.25), self._call, peer)
 
-    def _child_later(self, child: _Child) -> None:
-        if child.wanted and not child.asked and child.timer is None and self._running:
-            pause, child.pause = child.pause, min(child.pause * 2, BACKOFF_LAST)
-            child.timer = self._loop.call_later(pause * random.uniform(0.75, 1.25), self._child_due, child)
+    def _wish_later(self, wish: _Wish) -> None:
+        if wish.wanted and not wish.asked and wish.timer is None and self._running:
+            pause, wish.pause = wish.pause, min(wish.pause * 2, BACKOFF_LAST)
+            wish.timer = self._loop.call_later(pause * random.uniform(0.75, 1.25), self._wish_due, wish)
 
-    def _child_due(self, child: _Child) -> None:
-        child.timer = None
-        self._ask(child)
+    def _wish_due(self, wish: _Wish) -> None:
+        wish.timer = None
+        self._ask(wish)
 
-    def _ask(self, child: _Child) -> None:
-        """For a child that an established IKE SA does not have."""
-        index = child.config.index
-        ike = self.established(child.config.peer)
-        if child.wanted and not child.asked and ike is not None and not self._up(index):
-            child.asked = True
-            self._open_child(ike, child.config)
+    def _ask(self, wish: _Wish) -> None:
+        """For a pair that an established IKE SA does not have."""
+        ike = self.established(wish.child.peer)
+        if wish.wanted and not wish.asked and ike is not None and not self._up(wish.child.index, wish.worker):
+            wish.asked = True
+            self._open_child(ike, wish.child, wish.worker)
+
+
+def _wishes_of(child: Child, workers: int) -> list[_Wish]:
+    each = child.negotiated is not None and child.negotiated.per_worker and workers > 1
+    return [_Wish(child, worker) for worker in (range(workers) if each else (None,))]
 
 
 def _start_of(child: Child) -> str:

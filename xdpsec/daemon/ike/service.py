@@ -172,8 +172,8 @@ class Ike:
     def close_child(self, ike: int, spi_in: int) -> bool:
         return self._shell.wish(ike, lambda machine, now: machine.close_child(spi_in, now))
 
-    def _open_child(self, ike: int, child: Child) -> bool:
-        return self._shell.wish(ike, lambda machine, now: machine.open_child(child.name, now))
+    def _open_child(self, ike: int, child: Child, worker: int | None) -> bool:
+        return self._shell.wish(ike, lambda machine, now: machine.open_child(child.name, now, worker))
 
     # --- events --------------------------------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class Ike:
     def _child_failed(self, event: events.ChildFailed, now: float) -> None:
         log.warning("child SA refused", child=f"{event.peer}/{event.name}", why=event.text, notify=event.notify)
         self.memory.failed(event)
-        self.reach.failed(event.index)
+        self.reach.failed(event.index, event.resource, event.notify)
 
     def _noted(self, event: events.Note, now: float) -> None:
         self.journal.note(event, now)

@@ -68,9 +68,9 @@ class Shell:
 
     # --- wishes --------------------------------------------------------------------------------------------------
 
-    def connect(self, peer: str, children: Sequence[str]) -> int:
-        """Call a peer and open these children; the number of the machine that does."""
-        number = self._gate.connect(peer, self._clock(), [(child, None) for child in children])
+    def connect(self, peer: str, wanted: Sequence[tuple[str, int | None]]) -> int:
+        """Call a peer and open these children (name and worker, None = any); the number of the machine that does."""
+        number = self._gate.connect(peer, self._clock(), wanted)
         self.follow_soon()
         return number
 
