@@ -12,6 +12,7 @@ from netns.rig.gateways import Gateway, kill
 from netns.rig.ike_sites import Wishes, ike_pair
 from netns.rig.sites import Pair, leaked, open_tap
 from xdpsec.demo.lab import LabError
+from xdpsec.demo.topology import OUTSIDE
 
 #: From the start of both gateways until packets cross. A handshake takes milliseconds; one that met a gateway still
 #: starting is repeated after half a second and then a little more.
@@ -137,6 +138,28 @@ def test_each_worker_has_its_own_sas_of_one_child() -> None:
             assert {worker for worker, way in busy if way == "out"} == {0, 1}
             sent = [worker["handoff_sent"] for worker in gateway.ask("status")["workers"]]
             assert sum(sent) <= 64  # frames that came before their worker had its SA
+
+
+def test_our_address_changes_under_traffic() -> None:
+    """MOBIKE: gateway A gets another outer address and loses the one it had; SAs move, nothing is negotiated anew."""
+    # B waits, so that A is the one that began and may move
+    with ike_pair(Wishes(count=1)) as pair:
+        pair.b.config.write_text(pair.b.config.read_text() + 'start = "wait"\n')
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+            before = total(pair.a, "xdpsec_ike_handshakes_total")
+            gateway = pair.where.a.gateway
+            pair.lab.ip(gateway, "address", "add", "10.90.1.7/24", "dev", OUTSIDE)
+            pair.lab.ip(gateway, "route", "replace", "default", "via", pair.where.a.router, "src", "10.90.1.7")
+            pair.lab.ip(gateway, "address", "del", f"{pair.where.a.outer}/24", "dev", OUTSIDE)
+            # the subnet's address was the primary one, and the route went with it
+            pair.lab.ip(gateway, "address", "replace", "10.90.1.7/24", "dev", OUTSIDE)
+            pair.lab.ip(gateway, "route", "replace", "default", "via", pair.where.a.router)
+            flows.wait(time.monotonic(), AGAIN_SECONDS)
+        assert total(pair.a, "xdpsec_ike_handshakes_total") == before
+        assert {sa["local"] for sa in pair.a.ask("list-sas")} == {"10.90.1.7"}
+        assert {sa["remote"] for sa in pair.b.ask("list-sas")} == {"10.90.1.7"}
 
 
 def test_another_secret_is_refused_and_said() -> None:

@@ -57,6 +57,7 @@ class Gateway:
     ) -> None:
         self._config, self._supervisor, self._slots = config, supervisor, slots
         self._security, self._ports, self._started = security, tuple(ports), now
+        self.ike: Ike | None = None
         self._peers = {child.index: peer.name for peer in config.peers for child in peer.children}
         self._asking: set[asyncio.Task[None]] = set()
         self.metrics = MetricsView(config.gateway.metrics_host, config.gateway.metrics_port)
@@ -70,6 +71,7 @@ class Gateway:
             keep=self._keep,
             moved=maps.set_addresses,
             resized=lambda remote, mtu: self._snapshots.resized(remote, mtu, self.fleet.tell),
+            rerouted=lambda addresses: self._negotiated(lambda ike: ike.rerouted(addresses)),
         )
         rows = policies(config.children, security.owners)
         self._seats = Seats(security.seats)

@@ -39,7 +39,8 @@ def lookup(routes: Iterable[Route], address: str) -> Route | None:
 class Paths:
     """`mtus`: port index -> MTU of the outside ports; `remotes` are the peers' outer addresses. `tell` reaches every
     worker that has its snapshot or is getting it; `keep` asks for a neighbour to be kept; `moved` hears of new own
-    addresses, `resized` of the peers whose path MTU changed."""
+    addresses, `resized` of the peers whose path MTU changed, `rerouted` (own addresses) when either those or routes
+    changed."""
 
     def __init__(
         self,
@@ -50,9 +51,11 @@ class Paths:
         keep: Callable[[SetNeighbour], None],
         moved: Callable[[Sequence[str]], None],
         resized: Callable[[str, int], None],
+        rerouted: Callable[[Sequence[str]], None] = lambda addresses: None,
     ) -> None:
         self._watcher, self._mtus, self._remotes = watcher, mtus, tuple(dict.fromkeys(remotes))
         self._tell, self._keep, self._moved, self._resized = tell, keep, moved, resized
+        self._rerouted = rerouted
         self._rung = asyncio.Event()
         self._paths_rang = True
         self._kept: dict[Hop, bool] = {}  # in the order of their asking; True: the way to a peer or a router
@@ -88,6 +91,7 @@ class Paths:
         if paths:
             routes = await asyncio.to_thread(self._watcher.routes)
             addresses = await asyncio.to_thread(self._watcher.addresses)
+            before = self._addresses, self.routes
             if addresses != self._addresses:
                 self._addresses = addresses
                 self._moved(addresses)
@@ -95,6 +99,8 @@ class Paths:
                 self.routes = routes
                 self._tell(RouteReplace(routes))
             self._peers()
+            if before != (self._addresses, self.routes):
+                self._rerouted(addresses)
         hops = await asyncio.to_thread(self._watcher.next_hops)
         gone = {(hop.port, hop.addr) for hop in self.hops} - {(hop.port, hop.addr) for hop in hops}
         fresh = set(hops) - set(self.hops)

@@ -22,6 +22,7 @@ from xdpsec.daemon.ike.host import RunningHost
 from xdpsec.daemon.ike.journal import Journal
 from xdpsec.daemon.ike.peers import Book
 from xdpsec.daemon.ike.reach import Reach
+from xdpsec.daemon.ike.roaming import Roaming
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.shell import Gate, Shell
 from xdpsec.daemon.ike.spis import Spis
@@ -51,6 +52,7 @@ class Ike:
         helper: Helper,
         fetching: Fetching,
         upkeep: Upkeep,
+        route: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._config, self._helper, self._clock, self._datagrams = config, helper, clock, datagrams
@@ -75,6 +77,7 @@ class Ike:
         self.reach = Reach(config, self._shell.connect, self._open_child, self.children.is_up)
         self.up: dict[int, events.IkeUp] = {}  # established IKE SAs by machine
         self._since: dict[int, float] = {}
+        self._roaming = Roaming(config, route, self._shell.wish)
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any, float], object]]:
@@ -236,8 +239,14 @@ class Ike:
     def _fresh(self, event: events.FreshWanted, now: float) -> None:
         self._answer(event.ike, event.ticket, self.children.silent_for(event.spis, now))
 
+    def rerouted(self, addresses: Sequence[str]) -> None:
+        """Routes or our own addresses are others now."""
+        self._roaming.look(self.up, addresses)
+
     def _moved(self, event: events.PathChanged, now: float) -> None:
         self.children.moved(event.ike, event.path, event.encap)
+        if event.ike in self.up:
+            self.up[event.ike] = replace(self.up[event.ike], path=event.path)
         log.info("peer moved", remote=event.path.remote, port=event.path.remote_port, encap=event.encap)
 
     def _leased(self, event: events.AddressLeased, now: float) -> None:

@@ -122,4 +122,5 @@ def build(
         prepared.helper,
         Fetching(prepared.credentials.known, protected),
         prepared.upkeep,
+        route,
     )

@@ -1,0 +1,71 @@
+"""Own addresses come and go: who moves, who begins anew, who stays."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import pytest
+from ike_rig import PATH, config
+
+from xdpsec.daemon.ike.roaming import Roaming
+from xdpsec.ike.events import IkeUp, Path
+from xdpsec.ike.identities import parse_identity
+
+OLD, NEW = PATH.local, "198.51.100.2"
+
+
+@dataclass
+class Sa:
+    mobike: bool
+
+
+@dataclass
+class Machine:
+    initiator: bool
+    sa: Sa
+    told: list[tuple[Any, ...]] = field(default_factory=list)
+
+    def move(self, path: Path, now: float) -> None:
+        self.told.append(("move", path))
+
+    def abandon(self, reason: str, text: str, now: float) -> None:
+        self.told.append(("abandon", reason))
+
+
+def up(ike: int = 7) -> dict[int, IkeUp]:
+    who = parse_identity("x")
+    return {ike: IkeUp(ike, "branch", PATH, who, who, True, "", False, False, 0.1)}
+
+
+def look(machine: Machine, route: str, addresses: list[str], more: str = "") -> list[tuple[Any, ...]]:
+    def wish(ike: int, act: Callable[[Any, float], None]) -> bool:
+        act(machine, 1.0)
+        return True
+
+    Roaming(config(more), lambda remote: route, wish).look(up(), addresses)
+    return machine.told
+
+
+MOVED = ("move", dataclasses.replace(PATH, local=NEW))
+
+
+@pytest.mark.parametrize(
+    ("initiator", "mobike", "route", "addresses", "told"),
+    [
+        (True, True, OLD, [OLD, NEW], []),  # nothing changed for this peer
+        (True, True, NEW, [NEW], [MOVED]),
+        (True, True, NEW, [OLD, NEW], [MOVED]),  # the better way is another one
+        (True, True, "", [], []),  # no way at all: perhaps in a moment
+        (True, False, NEW, [NEW], [("abandon", "timeout")]),
+        (True, False, NEW, [OLD, NEW], []),
+        (False, True, NEW, [NEW], [("abandon", "timeout")]),  # RFC 4555 sec. 2.2: only who began moves
+        (False, True, NEW, [OLD, NEW], []),
+    ],
+)
+def test_who_moves(
+    initiator: bool, mobike: bool, route: str, addresses: list[str], told: list[tuple[Any, ...]]
+) -> None:
+    assert look(Machine(initiator, Sa(mobike)), route, addresses) == told
