@@ -20,8 +20,8 @@ from xdpsec.errors import PeerError
 from xdpsec.ike.settings import Pool
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.numbers import ExchangeType, Ke
-from xdpsec.wire.header import Header, build_header
-from xdpsec.wire.message import encode_payloads, parse_envelope, parse_payloads
+from xdpsec.wire.header import Header, build_header, parse_header
+from xdpsec.wire.message import encode_payloads, parse_clear, parse_envelope, parse_payloads
 
 ACTS = 12  # in one play
 #: Long enough for liveness, the last retransmission and what lingers after it.
@@ -41,9 +41,17 @@ def rich() -> Attacker:
     return Attacker(ours, mirrored(ours, pool=pool, ask_addresses=()), cookie_threshold=3)
 
 
-#: Where a play can begin. As bytes: each play gets its own copy, faster than by talking up to there.
-SCENES = tuple(
-    pickle.dumps(scene) for kind in (plain, rich) for scene in (kind(), kind().keyed(), kind().established())
+def stored(scene: Attacker) -> Callable[[], Attacker]:
+    """Copies of it, faster than by talking up to there."""
+    data = pickle.dumps(scene)
+    return lambda: pickle.loads(data)
+
+
+#: Where a play can begin. A private key cannot be copied: what waits with one is made anew.
+SCENES: tuple[Callable[[], Attacker], ...] = (
+    *(stored(scene) for kind in (plain, rich) for scene in (kind(), kind().keyed(), kind().established())),
+    *(stored(kind().trusted()) for kind in (plain, rich)),
+    *(lambda: plain().called(), lambda: rich().called()),
 )
 
 
@@ -70,20 +78,31 @@ def request(play: Attacker, data: bytes) -> None:
 
 
 def response(play: Attacker, data: bytes) -> None:
-    """Payloads in answer to the newest request of the gate."""
+    """Payloads in answer to the newest request of the gate, in the clear to its first."""
     asked = [answer for answer in play.answers if not answer[19] & 0x20]
-    if asked and play.a.machines and play.sa.sealer is not None:
-        number = int.from_bytes(asked[-1][20:24], "big")
-        play.send(play.sealed(asked[-1][18], *chained(data), response=True, message_id=number))
+    if not asked or not play.a.machines:
+        return
+    exchange, number = asked[-1][18], int.from_bytes(asked[-1][20:24], "big")
+    first, plaintext = chained(data)
+    if exchange == ExchangeType.IKE_SA_INIT:
+        head = Header(asked[-1][:8], b"RESPONSE", 0, 0x20, exchange, False, True, 0)
+        play.send(build_header(head, first, 28 + len(plaintext)) + plaintext)
+    elif play.sa.sealer is not None:
+        play.send(play.sealed(exchange, first, plaintext, response=True, message_id=number))
 
 
 def edited(play: Attacker, data: bytes) -> None:
-    """The honest IKE_AUTH with changes: which payload, and its new body; an empty one takes it away."""
-    opener = play.machine.sa.opener if play.held and play.gate.machines else None
-    if opener is None or len(play.held) != 1:
+    """The honest message that is held, with changes: which payload, and its new body; an empty one takes it away."""
+    if len(play.held) != 1 or not play.gate.machines:
         return
-    envelope = parse_envelope(play.held[0])
-    payloads = list(parse_payloads(envelope.first, opener.open(envelope.aad, envelope.body), ExchangeType.IKE_AUTH))
+    head = parse_header(play.held[0])
+    if head.exchange == ExchangeType.IKE_SA_INIT:
+        payloads = parse_clear(play.held[0]).payloads
+    else:
+        opener, envelope = play.machine.sa.opener, parse_envelope(play.held[0])
+        if opener is None or play.sa.sealer is None or envelope.total:
+            return
+        payloads = parse_payloads(envelope.first, opener.open(envelope.aad, envelope.body), head.exchange)
     raw = [encode_payloads((one,)) for one in payloads]
     while len(data) > 1 and raw:
         at, size = data[0] % len(raw), data[1]
@@ -91,7 +110,10 @@ def edited(play: Attacker, data: bytes) -> None:
         raw[at : at + 1] = [(raw[at][0], b"\0\0" + (len(body) + 4).to_bytes(2, "big") + body)] if body else []
     kinds = [kind for kind, _ in raw] + [0]
     text = b"".join(bytes((kind,)) + one[1:] for kind, (_, one) in zip(kinds[1:], raw, strict=True))
-    play.send(play.sealed(ExchangeType.IKE_AUTH, kinds[0], text))
+    if head.exchange == ExchangeType.IKE_SA_INIT:
+        play.send(build_header(head, kinds[0], 28 + len(text)) + text)
+    else:
+        play.send(play.sealed(head.exchange, kinds[0], text, head.response, head.message_id))
 
 
 def wait(play: Attacker, data: bytes) -> None:
@@ -142,7 +164,7 @@ def one_input(data: bytes) -> None:
     """What the fuzzer calls. Any exception that leaves it is a finding."""
     if not data:
         return
-    play: Attacker = pickle.loads(SCENES[data[0] % len(SCENES)])
+    play = SCENES[data[0] % len(SCENES)]()
     for part, body in acts(data[1:]):
         try:
             PARTS[part % len(PARTS)](play, body)

@@ -92,6 +92,28 @@ class Attacker:
         assert self.machine.established, self.b.why()
         return self
 
+    def called(self) -> Attacker:
+        """The gate has begun, and our answer to its IKE_SA_INIT lies in `held`."""
+        peer_name = self.b.peers[0].name
+        self.gate.connect(peer_name, self.now, [(one.name, None) for one in self.b.peers[0].children])
+        self.settle()
+        self.a.machines.append(Machine(0, self.a, self.a, self._back(), self.now))
+        self.a.machine.receive(self.answers[-1], self._back(), self.now)
+        self.held = self._take()
+        return self
+
+    def trusted(self) -> Attacker:
+        """The gate has begun and proved itself, and our proof lies in `held`."""
+        self.called()
+        while not self.machine.sa.asking or self.held[0][18] != ExchangeType.IKE_AUTH:
+            self.answers.clear()
+            for data in self.held:
+                self.send(data)
+            for data in self.answers:
+                self.a.machine.receive(data, self._back(), self.now)
+            self.held = self._take()
+        return self
+
     def _take(self) -> list[bytes]:
         self.a.drain(self.now)
         return [data for data, _ in self.a.machine.messages_to_send(self.now) if data != b"\xff"]
