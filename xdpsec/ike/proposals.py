@@ -12,22 +12,16 @@ from enum import IntEnum
 from typing import Generic, TypeVar
 
 from xdpsec import numbers
+from xdpsec.crypto.suites import is_aead
 from xdpsec.errors import PeerError
 from xdpsec.ike.settings import Algorithm, EspOffer, IkeOffer
-from xdpsec.numbers import Encr, NotifyType, Protocol, TransformType
+from xdpsec.numbers import NotifyType, Protocol, TransformType
 from xdpsec.wire.payloads import Proposal, Transform
 
 Offer = IkeOffer | EspOffer
 Offers = tuple[Offer, ...]
 Made = TypeVar("Made")
 
-AEAD = frozenset(
-    {
-        *(Encr.AES_CCM_8, Encr.AES_CCM_12, Encr.AES_CCM_16, Encr.AES_GCM_8, Encr.AES_GCM_12, Encr.AES_GCM_16),
-        *(Encr.CHACHA20_POLY1305, Encr.NULL_AES_GMAC),
-        *(Encr.AES_CCM_8_IIV, Encr.AES_GCM_16_IIV, Encr.CHACHA20_POLY1305_IIV),
-    }
-)
 EXTRA = tuple(TransformType(number) for number in range(TransformType.ADDKE1, TransformType.ADDKE7 + 1))
 KEY_EXCHANGES = (TransformType.KE, *EXTRA)
 #: For these a missing type says the same as the number 0: no integrity, no key exchange, no extended numbers.
@@ -157,7 +151,7 @@ def menus(offer: Offer) -> tuple[Menu, ...]:
         return (Menu(protocol, _rows(offer, (), True)),)
     found = []
     for aead in (True, False):
-        encr = tuple(one for one in offer.encr if (one.id in AEAD) == aead)
+        encr = tuple(one for one in offer.encr if is_aead(one.id) == aead)
         if encr:
             found.append((offer.encr.index(encr[0]), Menu(protocol, _rows(offer, encr, not aead))))
     return tuple(menu for _, menu in sorted(found, key=lambda pair: pair[0]))
