@@ -113,6 +113,7 @@ class Desk:
         self.spis = Spis([0] * 128 + [1] * 128, lambda spi: spi >> 24, (), os.urandom)
         self.answers: list[tuple[int, int, object]] = []
         self.asked: list[tuple[str, int, int]] = []
+        self.proved: list[tuple[int, int]] = []
         self.changes: list[tuple[int, bool]] = []
         self.children = Children(
             self.config,
@@ -123,6 +124,7 @@ class Desk:
             rekey=lambda ike, spi: self.asked.append(("rekey", ike, spi)),
             close=lambda ike, spi: self.asked.append(("close", ike, spi)),
             changed=self._changed,
+            proved=lambda ike, spi: self.proved.append((ike, spi)),
         )
         self.life = asyncio.create_task(self.fleet.run())
 

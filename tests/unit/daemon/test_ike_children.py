@@ -110,7 +110,11 @@ def test_a_peer_that_asked_is_given_time_for_our_answer(tmp_path: Path) -> None:
             asked = await d.install(1, initiator=False)
             d.use(asked)
             assert not d.children.is_up(0)
-            d.children.first_use(d.children.pairs[asked.spi_in].slot_in)
+            pair = d.children.pairs[asked.spi_in]
+            d.children.first_use(pair.slot_out)
+            assert d.proved == []
+            d.children.first_use(pair.slot_in)
+            assert d.proved == [(pair.ike, asked.spi_in)]
             assert d.children.is_up(0)
             quiet = await d.install(2, 1, initiator=False)
             began = asyncio.get_running_loop().time()

@@ -260,3 +260,22 @@ def test_a_child_that_was_refused_for_now_is_rekeyed_later(talk: Talk) -> None:
     assert not both.b.told(ChildFailed)
     asked = [ask.exchange for ask in talk.asked["b"]]
     assert asked.count(ExchangeType.CREATE_CHILD_SA) == 2
+
+
+@pytest.mark.parametrize("proof", ["time", "packet", "request"])
+def test_a_child_that_the_peer_may_not_have_yet_is_left_alone(proof: str) -> None:
+    """The answer that made it may be lost: its rekey waits for a packet, for another request, or for a while in which
+    the peer does not repeat itself."""
+    both = established()
+    old = only(both.b)
+    both.b.machine.rekey_child(old, both.now)
+    both.settle()
+    assert not both.flying
+    if proof == "packet":
+        both.b.machine.used(old, both.now)
+    elif proof == "request":
+        both.a.machine.open_child("net", both.now)
+    both.settle()
+    both.run(0.5 if proof != "time" else 6.0)
+    assert old not in both.b.installed
+    both.agree()

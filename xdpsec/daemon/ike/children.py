@@ -58,8 +58,8 @@ class Pair:
 
 
 class Children:
-    """`answer(ike, ticket, error)` and `wish(ike, what)` reach the machines; `changed(pair)` hears of pairs that came
-    up or went."""
+    """`answer(ike, ticket, error)` and its like reach machines; `proved` tells one that a packet of its peer opened.
+    `changed(pair)` hears of pairs that came up or went."""
 
     def __init__(
         self,
@@ -72,10 +72,11 @@ class Children:
         close: Callable[[int, int], object],
         changed: Callable[[Pair], None],
         show_keys: Callable[[Sa, Sa], None] = lambda inbound, outbound: None,
+        proved: Callable[[int, int], object] = lambda ike, spi_in: None,
     ) -> None:
         self._config, self._owners, self._sas, self._spis = config, owners, sas, spis
         self._answer, self._rekey, self._close, self._changed = answer, rekey, close, changed
-        self._show_keys = show_keys
+        self._show_keys, self._proved = show_keys, proved
         self._children = {child.index: child for child in config.children}
         self._loop = asyncio.get_running_loop()
         self.pairs: dict[int, Pair] = {}  # by inbound SPI
@@ -159,6 +160,7 @@ class Children:
         pair = self._by_slot.get(slot)
         if pair is not None and slot == pair.slot_in:
             self._use(pair)
+            self._proved(pair.ike, pair.spi_in)
 
     def _use(self, pair: Pair) -> None:
         if pair.patience is not None:

@@ -70,6 +70,7 @@ class Ike:
             close=self.close_child,
             changed=self._changed,
             show_keys=self._show_keys,
+            proved=self._proved,
         )
         self._host = RunningHost(book, self.children.new_spi, spis.free, keylog=False)
         self.gate = make_gate(self._host)
@@ -171,6 +172,9 @@ class Ike:
 
     def rekey_child(self, ike: int, spi_in: int) -> bool:
         return self._shell.wish(ike, lambda machine, now: machine.rekey_child(spi_in, now))
+
+    def _proved(self, ike: int, spi_in: int) -> bool:
+        return self._shell.wish(ike, lambda machine, now: machine.used(spi_in, now))
 
     def close_child(self, ike: int, spi_in: int) -> bool:
         return self._shell.wish(ike, lambda machine, now: machine.close_child(spi_in, now))
