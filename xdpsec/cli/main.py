@@ -74,6 +74,16 @@ def main() -> None:
         if TRACEBACK in os.environ:
             raise
         sys.exit(_status(error))
+    finally:
+        _let_go()
+
+
+def _let_go() -> None:
+    """What is printed last leaves here, while somebody can hear that nobody reads it any more: that is no error."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def _status(error: Exception) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 import sys
 from collections.abc import Callable
@@ -84,7 +85,7 @@ def test_help_names_every_command_and_completion_ships() -> None:
 
 def test_output_that_nobody_reads_any_more_is_no_error(tmp_path: Path) -> None:
     config = configuration(tmp_path)
-    for reader in ("true", "head -c 1"):
-        line = f"set -o pipefail; {BIN} doctor --json -c {config} | {reader}"
+    for unbuffered, reader in itertools.product(("", "1"), ("true", "head -c 1")):
+        line = f"set -o pipefail; PYTHONUNBUFFERED={unbuffered} {BIN} doctor --json -c {config} | {reader}"
         done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
         assert done.stderr == ""
