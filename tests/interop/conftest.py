@@ -18,7 +18,7 @@ CHOSEN = pytest.StashKey[list[Case]]()
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--whole", action="store_true", help="every row of the IKE matrix, not the core alone")
-    parser.addoption("--left", default="strongswan", choices=list(LEFTS), help="who plays the left side")
+    parser.addoption("--left", default="ours", choices=list(LEFTS), help="who plays the left side")
 
 
 def pytest_configure(config: pytest.Config) -> None:

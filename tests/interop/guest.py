@@ -131,6 +131,8 @@ def main() -> None:
             while b"\n" not in buffer:
                 buffer += os.read(line.fileno(), 4096)
             request, _, buffer = buffer.partition(b"\n")
+            if not request:  # a nudge
+                continue
             line.write(json.dumps(answer(json.loads(request))).encode() + b"\n")
 
 

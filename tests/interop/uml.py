@@ -27,6 +27,8 @@ BOOT_SECONDS = 40.0
 LINE = 4095
 #: Of a batch; quoting and the rest of the request come on top.
 BATCH = 3000
+#: On a busy machine the guest may miss that its line has something to read; one more byte wakes it.
+NUDGE_SECONDS = 1.0
 #: Added to a command's own limit: the guest answers late when its core is shared.
 GRACE_SECONDS = 10.0
 
@@ -45,7 +47,7 @@ class Guest:
         self._asked = 0
         self._process = _boot(lab, namespace, interface, theirs.fileno(), self._log)
         theirs.close()
-        self._receive(BOOT_SECONDS)
+        self._receive(BOOT_SECONDS, nudged=False)  # until it is up, the line echoes
         self.release = self._ask("set_up", BOOT_SECONDS, seed=secrets.token_hex(256))["release"]
 
     def run(self, *argv: str, text: str = "", timeout: float = 30.0, check: bool = True) -> str:
@@ -96,11 +98,15 @@ class Guest:
             raise GuestError(f"{verb}: {answer['error']}")
         return answer
 
-    def _receive(self, timeout: float) -> dict[str, Any]:
+    def _receive(self, timeout: float, nudged: bool = True) -> dict[str, Any]:
         """The next line of the guest that is ours: its getty-less line carries nothing else."""
         until = time.monotonic() + timeout
         while b"\n" not in self._buffer:
-            ready = select.select([self._line], [], [], max(0.0, until - time.monotonic()))[0]
+            left = until - time.monotonic()
+            ready = select.select([self._line], [], [], max(0.0, min(left, NUDGE_SECONDS) if nudged else left))[0]
+            if not ready and nudged and left > NUDGE_SECONDS:
+                self._line.sendall(b"\n")
+                continue
             data = self._line.recv(65536) if ready else b""
             if not data:
                 what = "ended" if ready else f"did not answer within {timeout:.0f} s"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from interop.ike.cases import Case
 from interop.ike.ground import OUTSIDE, Ground, ground
 from interop.ike.iked import Iked
+from interop.ike.ours import Ours
 from interop.ike.plays import Stage
 from interop.ike.sides import Side
 from interop.ike.strongswan import GuestCharon, NamespaceCharon
@@ -17,6 +18,7 @@ from interop.uml import Guest
 
 #: The side under test: ours, or a strongSwan by which the rows are proved.
 LEFTS: dict[str, Callable[[Ground, Sequence[Case]], Side]] = {
+    "ours": Ours,
     "strongswan": lambda where, cases: NamespaceCharon(where.lab, where.left),
     "strongswan-kernel": lambda where, cases: GuestCharon(Guest(where.lab, where.left, OUTSIDE)),
 }

@@ -43,7 +43,7 @@ class Iked:
         self.start()
 
     def start(self) -> None:
-        self._sh(f"setsid iked -dv -f {CONFIG} -s {SOCKET} >{LOG} 2>&1 </dev/null & echo $! >/run/iked.pid")
+        self._sh(f"setsid iked -dv -f {CONFIG} -s {SOCKET} >>{LOG} 2>&1 </dev/null & echo $! >/run/iked.pid")
         until(lambda: "connect:" not in self._ctl("show", "sa"), "iked answers", START_SECONDS)
 
     def _sh(self, script: str) -> str:
@@ -80,7 +80,7 @@ class Iked:
 
     def sas(self, case: Case) -> list[Sa]:
         listed = self._ctl("show", "sa")
-        log = self.guest.run("grep", "-E", "established peer|loaded SPIs", LOG, check=False)
+        log = self.guest.run("grep", "-aE", "established peer|loaded SPIs", LOG, check=False)
         found = []
         for ident, remote in re.findall(r"^iked_sas: .* rspi (0x\w+) .*->([\d.:]+)<.* ESTABLISHED ", listed, re.M):
             said = re.findall(r"established peer .* \(([^()]*)\)$", log, re.M)

@@ -7,8 +7,7 @@ through its CLI, as an operator has it.
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 from netns.rig.gateways import Gateway
@@ -16,7 +15,21 @@ from netns.rig.gateways import Gateway
 from interop.ike.cases import LEFT_OUTER, LEFT_SECOND, Case
 from interop.ike.ground import OUTSIDE, Ground
 from interop.ike.ours_config import CHILD, INSIDE, WORKERS, write
-from interop.ike.sides import Pings, Sa, ping_words, read_ping, until
+from interop.ike.sides import Child, Pings, Sa, ping_words, read_ping, until
+from interop.ike.words import ALGORITHMS, ENCR, INTEG, KE, PRF
+from xdpsec import numbers
+from xdpsec.channel import negotiation as words
+from xdpsec.channel.operator import Sas, SasQuery
+from xdpsec.cli import shapes
+from xdpsec.cli.client import Client, run_dir
+
+REGISTRIES = {ENCR: numbers.Encr, PRF: numbers.Prf, INTEG: numbers.Integ, KE: numbers.Ke}
+#: IANA's name, with the key's bits after it, as list-peers has it -> our word.
+NAMES = {
+    REGISTRIES[one.type](one.id).name + (f"-{one.bits}" if one.bits else ""): one.word
+    for one in ALGORITHMS.values()
+    if one.type in REGISTRIES
+}
 
 
 class Ours:
@@ -57,23 +70,32 @@ class Ours:
 
     def unload(self, case: Case) -> None:
         with contextlib.suppress(AssertionError):
-            self._cli("down", case.key)
+            self.down(case)
         if self._moved:
             self._change_address(LEFT_SECOND, LEFT_OUTER)
             self._moved = False
 
     def up(self, case: Case) -> None:
-        self._cli("up", case.key)
+        self._begin(words.BringUp(case.key, ""))
         until(lambda: any(sa.children for sa in self.sas(case)), f"{case.key} is up")
 
     def down(self, case: Case) -> None:
-        self._cli("down", case.key)
+        self._begin(words.BringDown(case.key))
 
     def rekey_child(self, case: Case) -> None:
-        self._cli("rekey", case.key, CHILD)
+        self._begin(words.Rekey(case.key, CHILD))
 
     def rekey_ike(self, case: Case) -> None:
-        self._cli("rekey", case.key)
+        self._begin(words.Rekey(case.key, ""))
+
+    def _begin(self, wish: words.BringUp | words.BringDown | words.Rekey) -> None:
+        """As `xdpsec up`, `down` and `rekey` do."""
+        with self._client() as client:
+            answer = client.ask(wish, words.Begun)
+        assert not answer.error, answer.error
+
+    def _client(self) -> Client:
+        return Client(run_dir(self.gateway.config))
 
     def move(self, case: Case) -> str:
         self._change_address(LEFT_OUTER, LEFT_SECOND)
@@ -88,15 +110,33 @@ class Ours:
         words = ping_words(source, destination, count, interval)
         return read_ping(self.lab.inside(self.host_namespace, *words, check=False, timeout=60 + count * interval))
 
-    def _cli(self, *words: str) -> str:
-        done = self.gateway.cli(*words, "--config", str(self.gateway.config))
-        assert not done.returncode, f"xdpsec {' '.join(words)}: {(done.stderr or done.stdout).strip()}"
-        return done.stdout
-
     def sas(self, case: Case) -> list[Sa]:
-        rows: list[dict[str, Any]] = json.loads(self._cli("list-peers", "--json"))
-        return [_sa(row) for row in rows if row["peer"] == case.key and row["state"] == "up"]
+        """As `xdpsec list-peers` and `list-sas` tell."""
+        with self._client() as client:
+            peers = shapes.peers(client.ask(words.PeersQuery(), words.Peers))
+            rows = shapes.sas(client.ask(SasQuery(), Sas))
+        mine = [row for row in rows if row["label"] == f"{case.key}/{CHILD}"]
+        return [_sa(row, mine) for row in peers if row["name"] == case.key and row["up"]]
 
 
-def _sa(row: dict[str, Any]) -> Sa:
-    raise NotImplementedError(row)
+def _sa(peer: dict[str, Any], rows: list[dict[str, Any]]) -> Sa:
+    # the age is of the present keys: two at a time cannot be told apart, but one from the next
+    agreed = frozenset(NAMES.get(name, name) for name in peer["suite"].split(", "))
+    return Sa(str(peer["age_s"]), agreed, tuple(_children(rows)), peer["address"])
+
+
+def _children(rows: list[dict[str, Any]]) -> Iterator[Child]:
+    """A pair of SAs is a child; while one replaces another there is one more inbound SA."""
+    ways = {way: [row for row in rows if row["direction"] == way] for way in ("in", "out")}
+    for inbound, outbound in zip(ways["in"], ways["out"], strict=False):
+        esn = {"esn"} if inbound["esn"] else set()
+        yield Child(
+            f"{inbound['spi']} {outbound['spi']}",
+            frozenset(set(inbound["suite"].split("-")) | esn),
+            "esp",
+            "tunnel",
+            bool(inbound["encap"]),
+            (inbound["packets"], outbound["packets"]),
+            (),
+            (),
+        )

@@ -118,8 +118,8 @@ def settled(side: Side, case: Case, changed: Callable[[Sa], bool] = lambda sa: T
 
 
 def ping_words(source: str, destination: str, count: int, interval: float) -> Sequence[str]:
-    # ping waits for the last answer alone, a second at most
-    return ["ping", "-n", "-q", f"-c{count}", f"-i{interval}", "-W1", "-I", source, destination]
+    # ping waits for the last answer alone, at most so many seconds
+    return ["ping", "-n", "-q", f"-c{count}", f"-i{interval}", "-W3", "-I", source, destination]
 
 
 def read_ping(text: str) -> Pings:
