@@ -126,17 +126,10 @@ def _sa(peer: dict[str, Any], rows: list[dict[str, Any]]) -> Sa:
 
 
 def _children(rows: list[dict[str, Any]]) -> Iterator[Child]:
-    """A pair of SAs is a child; while one replaces another there is one more inbound SA."""
-    ways = {way: [row for row in rows if row["direction"] == way] for way in ("in", "out")}
-    for inbound, outbound in zip(ways["in"], ways["out"], strict=False):
-        esn = {"esn"} if inbound["esn"] else set()
-        yield Child(
-            f"{inbound['spi']} {outbound['spi']}",
-            frozenset(set(inbound["suite"].split("-")) | esn),
-            "esp",
-            "tunnel",
-            bool(inbound["encap"]),
-            (inbound["packets"], outbound["packets"]),
-            (),
-            (),
-        )
+    """Each inbound SA is a child; packets out are counted over all that it replaced and not yet forgot."""
+    sent = sum(row["packets"] for row in rows if row["direction"] == "out")
+    for row in rows:
+        if row["direction"] == "in":
+            agreed = frozenset(row["suite"].split("-")) | ({"esn"} if row["esn"] else frozenset())
+            packets = row["packets"], sent
+            yield Child(str(row["spi"]), agreed, "esp", "tunnel", bool(row["encap"]), packets, (), ())

@@ -99,10 +99,20 @@ class Stage:
             assert who != "peer" or sa.remote.startswith(f"{case.left_seen}:"), sa.remote
 
     def again(self, before: Both, ike: bool, first: bool = False) -> Both:
-        """After a rekey: both have another SA, or another child in the same, agreed on as before."""
-        left = settled(self.left, self.case, _newer(before.left, ike))
-        both = Both(settled(self.right, self.case, _newer(before.peer, ike)), left)
-        self._agree(both, first)
+        """After a rekey: both have another SA, or another child in the same, agreed on as before. Our side may keep the
+        old one for a while, in which late packets are taken."""
+        known = before.left.ident if ike else {child.ident for child in before.left.children}
+        after: list[Sa] = []
+
+        def changed() -> bool:
+            after[:] = self.left.sas(self.case)
+            if ike:
+                return any(sa.ident != known for sa in after)
+            return any(child.ident not in known for sa in after for child in sa.children)
+
+        until(changed, "the left side has new keys")
+        both = Both(settled(self.right, self.case, _newer(before.peer, ike)), after[-1])
+        self._agreed(both.peer, "peer", first)
         return both
 
     def _proved(self) -> None:
