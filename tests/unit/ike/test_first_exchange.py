@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from itertools import pairwise
+from typing import Any
 
 import pytest
 from pair import GCM, A, B, Pair, Side, downs, mirrored, pair, peer, ups
 
+from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeDown, Note, Path
 from xdpsec.ike.settings import IkeOffer, Limits, RemoteAuth
 from xdpsec.ike.v2.machine import Machine
@@ -253,3 +255,21 @@ def test_initiator_gives_up_after_165_seconds() -> None:
     assert both.now == begun + 165.0
     assert downs(both.a) == [("timeout", 0)]
     assert both.a.machine.done
+
+
+def test_thousands_of_peers_with_one_offer_cost_one_look(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stranger may send what none of them takes, again and again."""
+    looked: list[object] = []
+    true = proposals.choose
+
+    def choose(*words: Any) -> Any:
+        looked.append(words)
+        return true(*words)
+
+    theirs = mirrored(peer(), ike_offers=(replace(GCM, prf=(Prf.HMAC_SHA2_512,)),))
+    both = Pair(Side("a", (peer(),)), Side("b", tuple(replace(theirs, name=str(number)) for number in range(2000))))
+    monkeypatch.setattr(proposals, "choose", choose)
+    both.connect()
+    both.run(0.1)
+    assert downs(both.b) == [("proposal", NotifyType.NO_PROPOSAL_CHOSEN)]
+    assert len(looked) == 1

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
+from functools import lru_cache
 
 from xdpsec.config.proposals import Offer
 from xdpsec.config.psk import parse_secret
@@ -58,7 +59,7 @@ def _peer(
         remote_id=_rule(config, peer, ike.remote_id or peer.remote),
         local_auth=local_auth,
         remote_auth=remote_auth,
-        ike_offers=tuple(map(_ike_offer, ike.offers)),
+        ike_offers=_ike_offers(tuple(ike.offers)),
         children=tuple(_child(child, child.negotiated, workers) for child in peer.children if child.negotiated),
         lifetime=_lifetime(ike.rekey),
         remote_port=ike.port,
@@ -134,15 +135,19 @@ def _algorithms(offer: Offer) -> tuple[Algorithm, ...]:
     return tuple(Algorithm(number, bits) for number, bits in offer.encr)
 
 
-def _ike_offer(offer: Offer) -> IkeOffer:
-    return IkeOffer(_algorithms(offer), offer.prf, offer.integ, offer.ke, offer.extra)
+@lru_cache(maxsize=1024)
+def _ike_offers(offers: tuple[Offer, ...]) -> tuple[IkeOffer, ...]:
+    """Peers that offer the same share one value: thousands do, and a responder compares them by it."""
+    return tuple(IkeOffer(_algorithms(one), one.prf, one.integ, one.ke, one.extra) for one in offers)
 
 
+@lru_cache(maxsize=1024)
 def _esp_offer(offer: Offer, ah: bool) -> EspOffer:
     protocol = Protocol.AH if ah else Protocol.ESP
     return EspOffer(protocol, _algorithms(offer), offer.integ, offer.ke, offer.extra, offer.esn)
 
 
+@lru_cache(maxsize=1024)
 def _lifetime(seconds: int, octets: int = 0, packets: int = 0) -> Lifetime:
     return Lifetime(
         soft_seconds=float(seconds),

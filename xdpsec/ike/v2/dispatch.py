@@ -15,7 +15,7 @@ from xdpsec.ike.v2.flow import Ask, PeerRefuses, Received, Reply, Steps, Task
 from xdpsec.ike.v2.sa import IkeSa, Role, State
 from xdpsec.ike.window import Arrival
 from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType, name_of
-from xdpsec.wire.header import NO_SPI, Header, parse_header, require_version_2
+from xdpsec.wire.header import NO_SPI, Header, parse_header
 from xdpsec.wire.message import build_clear, parse_clear, parse_payloads
 from xdpsec.wire.payloads import Payload, answer_for
 
@@ -37,7 +37,6 @@ REASONS: dict[int, str] = {
 def take(m: Machine, flow: Flow, data: bytes, path: Path) -> Steps[None]:
     """One datagram."""
     head = parse_header(data)
-    require_version_2(head)
     sa = flow.sa = _find(m, head)
     if sa is None:
         m.count("ike_ignored", "unknown SPI")

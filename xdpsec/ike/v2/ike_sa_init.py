@@ -199,7 +199,12 @@ def _choose(
 ) -> tuple[PeerSettings, proposals.Chosen]:
     """The first candidate that takes one of the proposals, and what it takes."""
     refusal = ""
+    tried: set[tuple[int, str]] = set()
     for peer in candidates:
+        kind = id(peer.ike_offers), peer.pq
+        if kind in tried:
+            continue  # thousands of peers may share one offer, and a stranger may ask again and again
+        tried.add(kind)
         chosen = proposals.choose(peer.ike_offers, offered, group, intermediate)
         if isinstance(chosen, proposals.Refused):
             refusal = refusal or str(chosen)
