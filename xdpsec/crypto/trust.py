@@ -66,16 +66,13 @@ class Trust:
         if not anchors:
             raise LocalError("no authority is named; add a certificate to ca of the peer")
         self.anchors = tuple(anchors)
+        #: What CERTREQ carries (RFC 7296 sec. 3.7): 20 octets for each anchor.
+        self.authorities = b"".join(map(claims.authority, self.anchors))
         self.hashes = frozenset(hashes)
         self._known = known or Revocation()
         self._revocation, self._any_purpose = revocation, any_purpose
         self._version = self._known.version
         self._paths = Paths(self.anchors, self._known.crls)
-
-    @property
-    def authorities(self) -> bytes:
-        """What CERTREQ carries (RFC 7296 sec. 3.7): 20 octets for each anchor."""
-        return b"".join(map(claims.authority, self.anchors))
 
     @property
     def announced(self) -> tuple[Announcement, ...]:
@@ -92,7 +89,8 @@ class Trust:
         if len(chain) > MAX_CHAIN or any(len(one) > MAX_CERTIFICATE for one in chain):
             raise refused(f"the peer sent more than {MAX_CHAIN} certificates, or one of more than 16 KiB")
         try:
-            path = self._paths_now().verify(_parse(chain), wall)
+            sent = [x509.load_der_x509_certificate(one) for one in dict.fromkeys(chain)]
+            path = self._paths_now().verify(sent, wall)
             return self._judge(path, identity, wall, staples)
         except PeerError:
             raise
@@ -147,14 +145,6 @@ class Trust:
                     raise refused(f'{text}, and revocation is "strict"')
         if urls:
             raise NeedsFetch(tuple(dict.fromkeys(urls)))
-
-
-def _parse(chain: tuple[bytes, ...]) -> list[x509.Certificate]:
-    """Each once; ill-formed bytes are refused before OpenSSL sees them."""
-    parsed = [x509.load_der_x509_certificate(one) for one in dict.fromkeys(chain)]
-    for certificate in parsed:
-        claims.subject(certificate)
-    return parsed
 
 
 def _strong(certificate: x509.Certificate) -> None:
