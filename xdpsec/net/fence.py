@@ -9,6 +9,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import subprocess
+from bisect import bisect_left, insort
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -66,14 +67,51 @@ class Fence:
 
 def missing(wanted: Iterable[Box], present: Iterable[Box]) -> list[Box]:
     """What `wanted` covers and `present` does not, as boxes that overlap neither: nft refuses overlapping elements."""
-    have, new = list(present), []
+    have, new = _Boxes(present), []
     for box in wanted:
         parts = [box]
-        for other in have:
+        for other in have.near(box[-1]):
             parts = [piece for part in parts for piece in _subtract(part, other)]
         new += parts
-        have += parts
+        for part in parts:
+            have.add(part)
     return new
+
+
+class _Boxes:
+    """Boxes by their last dimension, the one in which thousands of peers differ: who may overlap is found without a look
+    at all of them."""
+
+    def __init__(self, boxes: Iterable[Box]) -> None:
+        self._at: dict[tuple[int, int, int], list[Box]] = {}  # version, prefix length, first address
+        self._lengths: set[tuple[int, int]] = set()
+        self._firsts: list[tuple[int, int, int]] = []  # version, first address, prefix length; sorted
+        for box in boxes:
+            self.add(box)
+
+    def add(self, box: Box) -> None:
+        net = box[-1]
+        first = int(net.network_address)
+        key = net.version, net.prefixlen, first
+        if key not in self._at:
+            self._at[key] = []
+            self._lengths.add(key[:2])
+            insort(self._firsts, (net.version, first, net.prefixlen))
+        self._at[key].append(box)
+
+    def near(self, net: Network) -> list[Box]:
+        """Those that overlap `net` in the last dimension: prefixes around it, and within it."""
+        version, first, last = net.version, int(net.network_address), int(net.broadcast_address)
+        found: list[Box] = []
+        for length in range(net.prefixlen + 1):
+            if (version, length) in self._lengths:
+                host = net.max_prefixlen - length
+                found += self._at.get((version, length, first >> host << host), ())
+        low = bisect_left(self._firsts, (version, first, net.prefixlen + 1))
+        for _, at, length in self._firsts[low : bisect_left(self._firsts, (version, last + 1))]:
+            if length > net.prefixlen:
+                found += self._at[version, length, at]
+        return found
 
 
 def _subtract(box: Box, other: Box) -> list[Box]:

@@ -13,8 +13,8 @@ from typing import Any, Protocol
 from xdpsec.ike.events import Event, Path
 from xdpsec.net.udp import Datagrams, Way
 
-#: The loop's timers have a grain; one that rings before its time would ring twice.
-GRAIN = 0.001
+#: How late a timer may ring: some more are due by then, and one turn does for them all.
+GRAIN = 0.02
 
 
 class Gate(Protocol):
