@@ -17,6 +17,8 @@ from ike_net import INSIDE, OUTSIDE, Net, Side, cpu_seconds, processes, pss_kib
 from ike_people import GATEWAY_ID, LOCAL, Papers, Person
 from netns.rig.gateways import Gateway
 
+from xdpsec.channel import negotiation
+from xdpsec.cli.client import Client, run_dir
 from xdpsec.demo.children import USER
 from xdpsec.demo.lab import LabError, Process
 
@@ -78,9 +80,10 @@ class Ours:
         return self.net.lab.inside(self.side.namespace, "curl", "-s", f"http://{METRICS}/metrics", timeout=60)
 
     def call(self, crowd: Iterable[Person]) -> None:
-        """Begin to connect to these peers."""
-        for person in crowd:
-            self.ask("up", person.name)
+        """Begin to connect to these peers, as `xdpsec up` does."""
+        with Client(run_dir(self.config)) as client:
+            for person in crowd:
+                client.ask(negotiation.BringUp(person.name, ""), negotiation.Begun)
 
     def ask(self, *words: str) -> str:
         command = [XDPSEC, *words, "--config", str(self.config)]

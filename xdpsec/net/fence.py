@@ -79,8 +79,8 @@ def missing(wanted: Iterable[Box], present: Iterable[Box]) -> list[Box]:
 
 
 class _Boxes:
-    """Boxes by their last dimension, the one in which thousands of peers differ: who may overlap is found without a look
-    at all of them."""
+    """Boxes by their last dimension, in which thousands of peers differ: who may overlap is found without a look at
+    all of them."""
 
     def __init__(self, boxes: Iterable[Box]) -> None:
         self._at: dict[tuple[int, int, int], list[Box]] = {}  # version, prefix length, first address
