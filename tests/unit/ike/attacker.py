@@ -62,7 +62,7 @@ class Attacker:
         machine = Machine(0, self.a, self.a, path, self.now)
         self.a.machines.append(machine)
         machine.connect(settings, tuple((one, None) for one in settings.children), self.now)
-        return self._take()[0]
+        return self.take()[0]
 
     def keyed(self) -> Attacker:
         """Both have keys, and IKE_AUTH lies in `held`."""
@@ -70,8 +70,8 @@ class Attacker:
         while not self.held:
             answers, self.answers = self.answers, []
             for data in answers:
-                self.a.machine.receive(data, self._back(), self.now)
-            self.held = self._take()
+                self.a.machine.receive(data, self.path_back(), self.now)
+            self.held = self.take()
             if self.held and self.held[0][18] != ExchangeType.IKE_AUTH:
                 for data in self.held:
                     self.send(data)
@@ -86,8 +86,8 @@ class Attacker:
             for data in self.held:
                 self.send(data)
             for data in self.answers:
-                self.a.machine.receive(data, self._back(), self.now)
-            self.answers, self.held = [], self._take()
+                self.a.machine.receive(data, self.path_back(), self.now)
+            self.answers, self.held = [], self.take()
         self.next_id = self.a.sa.outbox.next_id
         assert self.machine.established, self.b.why()
         return self
@@ -97,9 +97,9 @@ class Attacker:
         peer_name = self.b.peers[0].name
         self.gate.connect(peer_name, self.now, [(one.name, None) for one in self.b.peers[0].children])
         self.settle()
-        self.a.machines.append(Machine(0, self.a, self.a, self._back(), self.now))
-        self.a.machine.receive(self.answers[-1], self._back(), self.now)
-        self.held = self._take()
+        self.a.machines.append(Machine(0, self.a, self.a, self.path_back(), self.now))
+        self.a.machine.receive(self.answers[-1], self.path_back(), self.now)
+        self.held = self.take()
         return self
 
     def trusted(self) -> Attacker:
@@ -110,15 +110,17 @@ class Attacker:
             for data in self.held:
                 self.send(data)
             for data in self.answers:
-                self.a.machine.receive(data, self._back(), self.now)
-            self.held = self._take()
+                self.a.machine.receive(data, self.path_back(), self.now)
+            self.held = self.take()
         return self
 
-    def _take(self) -> list[bytes]:
+    def take(self) -> list[bytes]:
+        """What a sends now."""
         self.a.drain(self.now)
         return [data for data, _ in self.a.machine.messages_to_send(self.now) if data != b"\xff"]
 
-    def _back(self) -> Path:
+    def path_back(self) -> Path:
+        """The same path as a sees it."""
         return Path(self.path.remote, self.path.remote_port, self.path.local, self.path.local_port)
 
     # --- the rest ---

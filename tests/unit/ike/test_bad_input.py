@@ -381,6 +381,49 @@ def test_fragments_that_are_too_much_together() -> None:
     nothing_left(bad)
 
 
+def test_children_without_end() -> None:
+    bad = Attacker(children=8).established()
+    for number in range(20):
+        esp = proposal(3, (0x6000 + number).to_bytes(4, "big"), GCM, Transform(4, 31), Transform(5, 0))
+        answer = bad.ask(X.CREATE_CHILD_SA, (esp, NONCE, KE, *TS)) or ()
+        kinds = [one.kind for one in answer if type(one) is Notify]
+        assert kinds == ([] if number < 7 else [N.NO_ADDITIONAL_SAS])
+    assert len(bad.b.installed) == 8
+    nothing_left(bad)
+
+
+@pytest.mark.parametrize("deletes", [False, True])
+def test_rekeys_of_the_ike_sa_without_end(deletes: bool) -> None:
+    """A peer that never deletes the IKE SA that it has replaced is asked to wait, and goes on with what it has; one
+    that does may go on and on. What is dead waits to repeat its answer, but not all of it."""
+    bad = Attacker().established()
+    honest = bad.a.machine
+    for _ in range(30):
+        honest.rekey_ike(bad.now)
+        exchange(bad, bad.take())
+        farewell = bad.take()
+        if deletes:
+            exchange(bad, farewell)
+        for old in honest.sas[:-1]:
+            honest.bury(old, "rekeyed", "as if it were deleted")
+            honest.remove(old)
+        bad.now += 0.1
+    assert len(bad.machine.sas) == (10 if deletes else 9)
+    assert any("deletes none of those before" in line for line in bad.lines()) is not deletes
+    assert bad.downs() == []
+    assert len(bad.b.installed) == 1
+    nothing_left(bad)
+
+
+def exchange(bad: Attacker, requests: list[bytes]) -> None:
+    """To the gate, and its answers to the honest machine."""
+    for data in requests:
+        bad.send(data)
+    for data in bad.answers:
+        bad.a.machine.receive(data, bad.path_back(), bad.now)
+    bad.answers.clear()
+
+
 @pytest.mark.parametrize(
     "certificates",
     [

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 CREATE = ExchangeType.CREATE_CHILD_SA
 ROUNDS = 3  # answers of INVALID_KE_PAYLOAD that we follow
 SPI = 8
+GENERATIONS = 8  # IKE SAs of one peer that wait for their delete, and as many that only repeat their last answer
 
 
 def under_way(sa: IkeSa) -> bool:
@@ -225,6 +226,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     """The peer replaces the IKE SA; what we have under way with children goes first (sec. 2.25.1)."""
     if _children_busy(sa):
         return (Notify(NotifyType.TEMPORARY_FAILURE),)
+    _bound(m)
     payloads = received.payloads
     offer, nonce, public = find(payloads, SecurityAssociation), find(payloads, Nonce), find(payloads, KeyExchange)
     if offer is None or nonce is None or public is None:
@@ -251,6 +253,16 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
         return (*reply, followup.expect(m, sa, made, (secret,)))
     yield from made.complete(m, sa, (secret,))
     return reply
+
+
+def _bound(m: Machine) -> None:
+    """A peer that rekeys without end must not fill the machine with what it has replaced."""
+    dead = [one for one in m.sas if one.dead]
+    if len(m.sas) - len(dead) > GENERATIONS:
+        text = "the peer rekeys the IKE SA again and deletes none of those before"
+        raise PeerError(text, NotifyType.TEMPORARY_FAILURE)
+    for old in sorted(dead, key=lambda one: one.expire_at)[:-GENERATIONS]:
+        m.remove(old)
 
 
 def _children_busy(sa: IkeSa) -> bool:
