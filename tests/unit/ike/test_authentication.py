@@ -69,6 +69,14 @@ def test_initiator_refuses_a_responder_with_another_identity() -> None:
     assert not both.b.installed
 
 
+def test_peer_for_whom_no_proof_is_configured_proves_nothing() -> None:
+    """Not even by a shared secret that is empty on both sides."""
+    both = finished(peer(remote_auth=RemoteAuth()), mirrored(peer(), local_auth=LocalAuth(psk=b"")))
+    assert downs(both.a) == [FAILED]
+    assert "not configured for b" in both.a.told(IkeDown)[0].text
+    assert not both.a.installed
+
+
 def test_failed_peer_may_try_again() -> None:
     both = finished(peer(), mirrored(peer(), remote_auth=RemoteAuth(psk=b"another")))
     both.b.peers = (mirrored(peer()),)

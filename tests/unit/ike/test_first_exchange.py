@@ -8,6 +8,7 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from pair import GCM, A, B, Pair, Side, downs, mirrored, pair, peer, ups
 
 from xdpsec.ike import proposals
@@ -15,10 +16,10 @@ from xdpsec.ike.events import IkeDown, Note, Path
 from xdpsec.ike.settings import IkeOffer, Limits, RemoteAuth
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.ike.v2.sa import State
-from xdpsec.numbers import IKE_VERSION, ExchangeType, Ke, NotifyType, Prf
+from xdpsec.numbers import IKE_VERSION, ExchangeType, Ke, NotifyType, Prf, TransformType
 from xdpsec.wire.header import NO_SPI, Header
 from xdpsec.wire.message import build_clear, find, find_notify, parse_clear
-from xdpsec.wire.payloads import KeyExchange, Nonce, Notify, Payload, SecurityAssociation
+from xdpsec.wire.payloads import KeyExchange, Nonce, Notify, Payload, SecurityAssociation, Transform
 
 INIT = ExchangeType.IKE_SA_INIT
 WIDE = IkeOffer(GCM.encr, GCM.prf, (), (Ke.X25519, Ke.ECP_256, Ke.ECP_384))
@@ -273,3 +274,15 @@ def test_thousands_of_peers_with_one_offer_cost_one_look(monkeypatch: pytest.Mon
     both.run(0.1)
     assert downs(both.b) == [("proposal", NotifyType.NO_PROPOSAL_CHOSEN)]
     assert len(looked) == 1
+
+
+def test_group_that_was_accepted_must_be_the_one_in_the_answer() -> None:
+    """Whoever answers cannot make us believe in another key exchange than the one that was run."""
+    both = quiet()
+    offer = find(last(both), SecurityAssociation)
+    assert offer is not None
+    kept = [one for one in offer.proposals[0].transforms if one.type != TransformType.KE]
+    lie = replace(offer.proposals[0], transforms=(*kept, Transform(TransformType.KE, Ke.ECP_256)))
+    true = X25519PrivateKey.generate().public_key().public_bytes_raw()
+    say(both, [SecurityAssociation((lie,)), KeyExchange(Ke.X25519, true), Nonce(b"n" * 32)], spi_r=b"r" * 8)
+    assert both.a.sa.state == State.FRESH

@@ -13,6 +13,8 @@ from pair import GCM, Pair, child, downs, established, mirrored, pair, peer, row
 
 from xdpsec.ike.events import ChildFailed
 from xdpsec.ike.settings import Algorithm, EspOffer, IkeOffer, Ppk
+from xdpsec.ike.v2 import authenticate, ike_auth
+from xdpsec.ike.v2.machine import Machine
 from xdpsec.ike.v2.sa import State
 from xdpsec.numbers import Encr, Integ, Ke, NotifyType, Prf, Protocol
 
@@ -163,6 +165,32 @@ def test_ppk(ours: tuple[Ppk, ...], we_must: bool, theirs: tuple[Ppk, ...], they
         assert both.up()
         both.agree()
         assert ups(both.a)[0].ppk == ups(both.b)[0].ppk == used
+
+
+def test_we_prove_nothing_to_a_peer_without_the_ppk_that_is_required() -> None:
+    settings = peer(ppks=(P1,), ppk_required=True)
+    both = pair(settings, mirrored(settings, ppks=(), ppk_required=False))
+    both.connect()
+    both.run(5.0)
+    assert 35 not in exchanges(both, "a")
+
+
+def test_peer_that_drops_the_required_ppk_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It knows the shared secret, and answers as if no postquantum key had been named."""
+    settings = peer(ppks=(P1,), ppk_required=True)
+    both = pair(settings)
+    true = authenticate.judge
+
+    def judge(m: Machine, *words: Any) -> Any:
+        return true(m, *words) if m.host is both.a else iter(())
+
+    monkeypatch.setattr(ike_auth, "_choose_ppk", lambda *_: (None, b""))
+    monkeypatch.setattr(authenticate, "judge", judge)
+    both.connect()
+    both.run(5.0)
+    assert both.b.installed or ups(both.b)
+    assert downs(both.a) == [("authentication", NotifyType.AUTHENTICATION_FAILED)]
+    assert not both.a.installed
 
 
 def test_wrong_ppk_secret_is_an_authentication_failure() -> None:
