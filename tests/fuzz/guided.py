@@ -115,7 +115,8 @@ def main() -> int:
     print(f"{asked.target}: {result}")
     if result.finding:
         print(result.output[-3000:])
-        print(f"repeat it with: {sys.executable} {CHILD} {asked.target} {result.finding}")
+        plant = " --plant" if asked.plant else ""
+        print(f"repeat it with: {sys.executable} {CHILD} {asked.target}{plant} {result.finding}")
         return 1
     if asked.keep:
         print(f"{asked.target}: {keep(asked.target, work)} inputs kept")

@@ -39,7 +39,9 @@ def main(arguments: list[str]) -> None:
         arguments.remove("--plant")
         kind = int(PayloadType.NOTIFY)
         BY_KIND[kind] = replace(BY_KIND[kind], parse=atheris.instrument_func(planted))
-    atheris.Setup([sys.argv[0], *arguments], target.one_input)
+    # libFuzzer starts itself again, through a shell, to reduce a corpus.
+    itself = f"{sys.executable} {Path(__file__).resolve()} {sys.argv[1]}"
+    atheris.Setup([itself, *arguments], target.one_input)
     atheris.Fuzz()
 
 
