@@ -162,6 +162,18 @@ def test_our_address_changes_under_traffic() -> None:
         assert {sa["remote"] for sa in pair.b.ask("list-sas")} == {"10.90.1.7"}
 
 
+def test_a_peer_from_anywhere() -> None:
+    """Gateway A does not know where B is; B's address is not in its configuration."""
+    with ike_pair(Wishes(count=1)) as pair:
+        text = pair.a.config.read_text().replace(f'remote = "{pair.where.b.outer}"', 'remote = "any"')
+        pair.a.config.write_text(text.replace("gw-b.example.net", "*.example.net") + 'start = "wait"\n')
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+        assert [row["address"] for row in pair.a.ask("list-peers")] == [pair.where.b.outer]
+        assert [child["up"] for child in pair.a.ask("status")["children"]] == [True]
+
+
 def test_another_secret_is_refused_and_said() -> None:
     with ike_pair(Wishes(secrets=("the one secret of a", "the other one of b"))) as pair, open_tap(pair) as tap:
         start(pair)

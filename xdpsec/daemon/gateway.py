@@ -66,7 +66,7 @@ class Gateway:
         self._paths = Paths(
             watcher,
             {port.index: port.mtu for port in ports if port.outside},
-            [peer.remote for peer in config.peers],
+            [peer.remote for peer in config.peers if peer.remote],
             tell=self.fleet.tell_all,
             keep=self._keep,
             moved=maps.set_addresses,

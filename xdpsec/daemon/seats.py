@@ -31,7 +31,7 @@ class Seats:
 
     def __init__(self, seats: Mapping[int, Seat]) -> None:
         self._by_slot = dict(seats)
-        self._in_use = {(seat.owner, seat.sa.child): slot for slot, seat in seats.items() if seat.sa.outbound}
+        self._in_use = {(seat.owner, seat.sa.called): slot for slot, seat in seats.items() if seat.sa.outbound}
 
     def __iter__(self) -> Iterator[Seat]:
         return iter(list(self._by_slot.values()))
@@ -50,10 +50,10 @@ class Seats:
 
     def use(self, seat: Seat) -> None:
         """From now on its worker sends the child's packets on it."""
-        self._in_use[seat.owner, seat.sa.child] = seat.slot
+        self._in_use[seat.owner, seat.sa.called] = seat.slot
 
     def in_use(self, seat: Seat) -> bool:
-        return self._in_use.get((seat.owner, seat.sa.child)) == seat.slot
+        return self._in_use.get((seat.owner, seat.sa.called)) == seat.slot
 
     def used_by(self, worker: int, child: int) -> Seat | None:
         """What the worker sends the child's packets on."""
@@ -63,4 +63,4 @@ class Seats:
     def remove(self, slot: int) -> None:
         seat = self._by_slot.pop(slot)
         if self.in_use(seat):
-            del self._in_use[seat.owner, seat.sa.child]
+            del self._in_use[seat.owner, seat.sa.called]

@@ -90,7 +90,7 @@ class Snapshots:
             if seat.durable:
                 peer.tell(self._grants.granted(seat.slot))
         out = {seat: mtu for seat, mtu in taken.items() if self._seats.in_use(seat)}
-        for call in [peer.post(words.SaUse(seat.sa.child, seat.slot)) for seat in out]:
+        for call in [peer.post(words.SaUse(seat.sa.called, seat.slot)) for seat in out]:
             await peer.answer(call, ACK_SECONDS)
         for seat, mtu in out.items():
             self.used(seat, mtu, peer.tell)
@@ -124,7 +124,7 @@ class Snapshots:
     def _resize(self, seat: Seat, mtu: int, tell: Callable[[words.Message], object]) -> None:
         if self._mtus[seat.slot] != mtu:
             self._mtus[seat.slot] = mtu
-            tell(words.PathMtu(seat.sa.child, mtu))
+            tell(words.PathMtu(seat.sa.called, mtu))
 
     def exhausted(self, slot: int) -> None:
         """The SA stopped for good."""

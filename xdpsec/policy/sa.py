@@ -16,7 +16,8 @@ from xdpsec.config.suites import Suite
 class Sa:
     """One SA, one direction (RFC 4301 sec. 4.4.2). `local` and `remote` are outer addresses, `label` is peer/child;
     `encap` (local, remote) UDP ports, 0 = none. `key_file` "" = negotiated: the peer may move in and out of UDP, its
-    first packet is told. `soft` and `hard` limits: (bytes, packets), 0 = none."""
+    first packet is told. `number`: what workers call its child, where that is a guest's (None = as the configuration
+    counts it). `soft` and `hard` limits: (bytes, packets), 0 = none."""
 
     child: int
     label: str
@@ -34,6 +35,12 @@ class Sa:
     engine: str
     soft: tuple[int, int] = (0, 0)
     hard: tuple[int, int] = (0, 0)
+    number: int | None = None
+
+    @property
+    def called(self) -> int:
+        """The number by which workers know the child."""
+        return self.child if self.number is None else self.number
 
     @property
     def sa_id(self) -> bytes:
@@ -44,7 +51,7 @@ class Sa:
         return SaInstall(
             spi=self.spi,
             outbound=self.outbound,
-            child=self.child,
+            child=self.called,
             slot=slot,
             cipher=self.suite.cipher,
             auth=self.suite.auth,

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from xdpsec.channel import negotiation
 from xdpsec.channel import operator as words
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
@@ -33,6 +34,7 @@ QUESTIONS: dict[str, tuple[Any, Any, Any]] = {
     "status": (words.StatusQuery(), words.Status, shapes.status),
     "list-sas": (words.SasQuery(), words.Sas, shapes.sas),
     "drops": (words.DropsQuery(), words.Drops, shapes.drops),
+    "list-peers": (negotiation.PeersQuery(), negotiation.Peers, shapes.peers),
 }
 BOOT_ID = "/proc/sys/kernel/random/boot_id"
 

@@ -21,6 +21,7 @@ from xdpsec.daemon import regions
 from xdpsec.daemon.fleet import Fleet
 from xdpsec.daemon.grants import Grants
 from xdpsec.daemon.ike.children import Children, Pair
+from xdpsec.daemon.ike.guests import Guests
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.spis import Spis
 from xdpsec.daemon.paths import Paths
@@ -51,10 +52,18 @@ MORE
 local = ["10.1.0.0/16"]
 remote = ["10.3.0.0/16"]
 start = "on-traffic"
+
+[peers.road]
+remote = "any"
+local_id = "hq"
+remote_id = "*.road"
+auth = { psk_file = "/etc/xdpsec/branch.psk" }
+pool = { addresses = ["10.9.0.0/24"] }
+children.net = { local = ["10.1.0.0/16"], remote = ["10.9.0.0/24"], start = "wait" }
 """
 PATH = Path("198.51.100.1", 500, "203.0.113.7", 500)
 #: Child -> its worker.
-OWNERS = {0: 0, 1: 1}
+OWNERS = {0: 0, 1: 1, 2: 0}
 SLOTS = 16
 
 
@@ -114,6 +123,7 @@ class Desk:
         self.answers: list[tuple[int, int, object]] = []
         self.asked: list[tuple[str, int, int]] = []
         self.proved: list[tuple[int, int]] = []
+        self.policies: list[list[words.Policy]] = []
         self.changes: list[tuple[int, bool]] = []
         self.children = Children(
             self.config,
@@ -125,6 +135,7 @@ class Desk:
             close=lambda ike, spi: self.asked.append(("close", ike, spi)),
             changed=self._changed,
             proved=lambda ike, spi: self.proved.append((ike, spi)),
+            guests=Guests(len(self.config.children), lambda rows: self.policies.append(list(rows))),
         )
         self.life = asyncio.create_task(self.fleet.run())
 

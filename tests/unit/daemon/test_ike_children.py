@@ -7,12 +7,13 @@ from pathlib import Path
 
 import pytest
 from crew import run
-from ike_rig import desk
+from ike_rig import Desk, desk
 
 from xdpsec.channel import messages as words
 from xdpsec.daemon.ike import children as module
 from xdpsec.daemon.ike import sas
 from xdpsec.ike import selectors
+from xdpsec.ike.events import NegotiatedChild
 from xdpsec.ike.events import Path as Ends
 from xdpsec.numbers import Protocol
 
@@ -155,6 +156,42 @@ def test_children_follow_their_peer(tmp_path: Path) -> None:
             d.boss.kill(0)
             await d.boss.serve(1)  # its successor finds them where they are now
             assert {(w.remote, w.encap_remote) for w in d.heard(0, words.SaInstall)} == {("203.0.113.9", 1024)}  # type: ignore[union-attr]
+
+    run(test)
+
+
+def test_guests_of_one_child_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each has a number and policies of its own, the newest first; a rekey keeps them, the end takes them away."""
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
+
+    async def guest(d: Desk, ticket: int, address: str, **more: object) -> NegotiatedChild:
+        remote = (selectors.selector(f"{address}/32"),)
+        child = await d.install(ticket, 2, peer="road", name="net", remote=remote, initiator=False, **more)
+        d.children.first_use(d.children.pairs[child.spi_in].slot_in)
+        return child
+
+    def rows(d: Desk) -> list[tuple[str, int]]:
+        return [(row.selector.remote, row.child) for row in d.policies[-1]]
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            one = await guest(d, 1, "10.9.0.1")
+            other = await guest(d, 2, "10.9.0.2")
+            assert rows(d) == [("10.9.0.2/32", 4), ("10.9.0.1/32", 3)]
+            installs = d.heard(0, words.SaInstall)
+            assert [word.child for word in installs if isinstance(word, words.SaInstall)] == [3, 3, 4, 4]
+            await d.until(lambda: len(d.heard(0, words.SaUse)) == 2)
+            assert {view.child for view in d.snapshots.views()} == {2}  # for people it is the configured one
+            told = len(d.policies)
+            again = await guest(d, 3, "10.9.0.1", replaces=one.spi_in)
+            d.retire(one, "failed")
+            assert d.children.pairs[again.spi_in].number == 3
+            assert len(d.policies) == told
+            d.retire(again, "down")
+            await d.until(lambda: len(d.policies) > told)
+            assert rows(d) == [("10.9.0.2/32", 4)]
+            d.retire(other, "down")
+            assert rows(d) == []
 
     run(test)
 

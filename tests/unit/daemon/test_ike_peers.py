@@ -16,6 +16,8 @@ from xdpsec.ike.identities import parse_identity
 from xdpsec.ike.settings import Algorithm, PeerSettings
 from xdpsec.numbers import Encr, IdType, Ke, Protocol
 
+#: Without the rig's own peer from anywhere.
+BRANCH = CONFIG.replace("MORE", "").split("\n[peers.road]")[0]
 FILES = {"/etc/xdpsec/branch.psk": b"a secret of some length\n", "/etc/xdpsec/road.psk": b"0x" + b"ab" * 32}
 ROAD = """
 [peers.road]
@@ -38,7 +40,7 @@ def route(remote: str) -> str:
     return "198.51.100.1"
 
 
-def made(text: str = CONFIG.replace("MORE", "") + ROAD) -> tuple[PeerSettings, ...]:
+def made(text: str = BRANCH + ROAD) -> tuple[PeerSettings, ...]:
     return settings(parse(text, "gw.toml", (0, 1)), FILES, Credentials(FILES, {}), route)
 
 
@@ -59,12 +61,22 @@ def test_what_the_machines_are_told() -> None:
     assert "secret" not in repr(branch)
 
 
+def test_within_a_pool_the_selector_is_the_leased_address() -> None:
+    pool = 'pool = { addresses = ["10.9.0.0/16"] }\nauth = { psk_file = "/etc/xdpsec/road.psk" }\nchildren.net'
+    text = (BRANCH + ROAD).replace('auth = { psk_file = "/etc/xdpsec/road.psk" }\nchildren.net', pool, 1)
+    _, road, _ = made(text)
+    assert road.pool
+    assert (road.pool.prefixes, road.children[0].remote) == (("10.9.0.0/16",), ())
+    beyond = made(text.replace("10.9.0.0/16", "10.9.0.0/25"))[1]
+    assert beyond.children[0].remote == ("10.9.0.0/24",)
+
+
 def test_files_are_read_once() -> None:
-    assert named(parse(CONFIG.replace("MORE", "") + ROAD, "gw.toml", (0, 1))) == tuple(FILES)
+    assert named(parse(BRANCH + ROAD, "gw.toml", (0, 1))) == tuple(FILES)
 
 
 def test_identities_by_default_are_the_addresses() -> None:
-    text = CONFIG.replace("MORE", "").replace('local_id = "hq"\n', "").replace('remote_id = "branch"\n', "")
+    text = BRANCH.replace('local_id = "hq"\n', "").replace('remote_id = "branch"\n', "")
     branch = made(text)[0]
     assert branch.local_id == parse_identity("198.51.100.1")
     assert branch.remote_id.matches(parse_identity("203.0.113.7"))
@@ -79,12 +91,12 @@ def test_identities_by_default_are_the_addresses() -> None:
 )
 def test_what_is_no_identity(old: str, new: str, line: int, key: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        made(CONFIG.replace("MORE", "").replace(old, new))
+        made(BRANCH.replace(old, new))
     assert (caught.value.line, caught.value.key) == (line, key)
 
 
 def test_a_short_ppk_is_refused() -> None:
-    text = CONFIG.replace("MORE", "").replace("auth =", 'ppk = { id = "p", file = "/etc/xdpsec/branch.psk" }\nauth =')
+    text = BRANCH.replace("auth =", 'ppk = { id = "p", file = "/etc/xdpsec/branch.psk" }\nauth =')
     with pytest.raises(ConfigError, match="32 random bytes"):
         made(text)
 
@@ -107,7 +119,7 @@ def test_by_address_in_the_order_of_the_file() -> None:
 
 
 def test_a_peer_with_a_local_address_is_met_there_only() -> None:
-    text = CONFIG.replace("MORE", "").replace("local_id", 'local = "198.51.100.9"\nlocal_id')
+    text = BRANCH.replace("local_id", 'local = "198.51.100.9"\nlocal_id')
     book = Book(made(text), route)
     assert names(book.by_address(way("203.0.113.7"))) == []
     assert names(book.by_address(way("203.0.113.7", "198.51.100.9"))) == ["branch"]

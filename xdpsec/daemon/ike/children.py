@@ -17,6 +17,7 @@ import structlog
 from xdpsec.config.values import Child, Config
 from xdpsec.config.values_ike import HARD_OVER_SOFT, Negotiated
 from xdpsec.daemon.ike import esp
+from xdpsec.daemon.ike.guests import Guests, Key
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.spis import Spis
 from xdpsec.ike.events import InstallInbound, NegotiatedChild, Path, RetireChild, UseOutbound
@@ -37,7 +38,7 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Pair:
     """A child's two SAs. `slot_in`, `slot_out` -1 = no worker has them (`parked` says why). `resource`: as in RFC
-    9611. `ours`: we asked for it."""
+    9611. `ours`: we asked for it. `guest`, `number`: of a peer that comes from anywhere (guests.py)."""
 
     ike: int
     peer: str
@@ -51,9 +52,12 @@ class Pair:
     suite: str
     ke: tuple[int, ...]
     parked: str = ""
+    guest: Key | None = None
+    number: int | None = None
     slot_in: int = -1
     slot_out: int = -1
     up: bool = False
+    retiring: bool = False
     patience: asyncio.TimerHandle | None = None
 
 
@@ -71,12 +75,14 @@ class Children:
         rekey: Callable[[int, int], object],
         close: Callable[[int, int], object],
         changed: Callable[[Pair], None],
+        guests: Guests,
         show_keys: Callable[[Sa, Sa], None] = lambda inbound, outbound: None,
         proved: Callable[[int, int], object] = lambda ike, spi_in: None,
     ) -> None:
         self._config, self._owners, self._sas, self._spis = config, owners, sas, spis
         self._answer, self._rekey, self._close, self._changed = answer, rekey, close, changed
-        self._show_keys, self._proved = show_keys, proved
+        self._show_keys, self._proved, self._guests = show_keys, proved, guests
+        self._wandering = frozenset(peer.name for peer in config.peers if not peer.remote)
         self._children = {child.index: child for child in config.children}
         self._loop = asyncio.get_running_loop()
         self.pairs: dict[int, Pair] = {}  # by inbound SPI
@@ -134,8 +140,11 @@ class Children:
             if not waiting:
                 self._installed(pair, ticket, errors[0] if errors else "")
 
+        if pair.peer in self._wandering:
+            pair.guest = (pair.ike, pair.child.index, esp.rows(negotiated))
+            pair.number = self._guests.admit(pair.guest, pair.owner)
         soft, hard = limits(pair.child.negotiated)
-        inbound, outbound = esp.pair(negotiated, self._config.gateway, pair.child.label, pair.child.index, soft, hard)
+        inbound, outbound = esp.pair(negotiated, self._config.gateway, pair.child.label, pair.number, soft, hard)
         self._show_keys(inbound, outbound)
         pair.slot_in = self._sas.install(inbound, pair.owner, done)
         pair.slot_out = self._sas.install(outbound, pair.owner, done)
@@ -165,6 +174,8 @@ class Children:
     def _use(self, pair: Pair) -> None:
         if pair.patience is not None:
             pair.patience.cancel()
+        if pair.guest is not None:
+            self._guests.serve(pair.guest)
         if pair.slot_out >= 0:
             self._sas.use(pair.slot_out)
         if not pair.up:
@@ -177,6 +188,7 @@ class Children:
         pair = self.pairs.get(event.spi_in)
         if pair is None:
             return
+        pair.retiring = True
         if event.reason == "rekeyed" or self._give_over(pair):
             self._loop.call_later(GRACE_SECONDS, self._remove, pair)
         else:
@@ -195,6 +207,8 @@ class Children:
             if slot >= 0:
                 self._by_slot.pop(slot, None)
                 self._sas.remove(slot)
+        if pair.guest is not None:
+            self._guests.leave(pair.guest)
         self._spis.free(pair.spi_in)
         self._count(pair, -int(pair.up))
         pair.up = False
@@ -204,7 +218,8 @@ class Children:
         """What is sent on it goes on another pair of its child, where there is one (two IKE SAs with one peer); True
         when there is, so that it may still take what is on its way."""
         for other in self._of_child.get(pair.child.index, {}).values():
-            if other is not pair and other.up and other.owner == pair.owner and other.slot_out >= 0:
+            same = (other.owner, other.number) == (pair.owner, pair.number)
+            if other.up and not other.retiring and same and other.slot_out >= 0:
                 if self._sas.in_use(pair.slot_out):
                     self._sas.use(other.slot_out)
                 return True

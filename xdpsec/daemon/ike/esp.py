@@ -63,9 +63,14 @@ Limits = tuple[int, int]
 
 
 def pair(
-    child: NegotiatedChild, gateway: Gateway, label: str, index: int, soft: Limits = (0, 0), hard: Limits = (0, 0)
+    child: NegotiatedChild,
+    gateway: Gateway,
+    label: str,
+    number: int | None = None,
+    soft: Limits = (0, 0),
+    hard: Limits = (0, 0),
 ) -> tuple[Sa, Sa]:
-    """Inbound and outbound. `index` is what workers call the child; limits in bytes and packets."""
+    """Inbound and outbound. `number`: a guest's (guests.py); limits in bytes and packets."""
     facts = child.suite
     suite = Suite(suite_name(child), facts.cipher, facts.auth, facts.key_len, facts.auth_len, facts.icv_len)
     matches = rows(child)
@@ -74,7 +79,7 @@ def pair(
 
     def sa(outbound: bool, spi: int, keys: DirectionKeys) -> Sa:
         return Sa(
-            child=index,
+            child=child.index,
             label=label,
             outbound=outbound,
             spi=spi,
@@ -90,6 +95,7 @@ def pair(
             engine=gateway.engine,
             soft=soft,
             hard=hard,
+            number=number,
         )
 
     return sa(False, child.spi_in, child.keys_in), sa(True, child.spi_out, child.keys_out)

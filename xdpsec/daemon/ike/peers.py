@@ -6,9 +6,10 @@ Secrets come in as bytes; who read them is files.py. Everything wrong that the c
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
-from functools import lru_cache
+from functools import lru_cache, partial
 
 from xdpsec.config.proposals import Offer
 from xdpsec.config.psk import parse_secret
@@ -60,7 +61,7 @@ def _peer(
         local_auth=local_auth,
         remote_auth=remote_auth,
         ike_offers=_ike_offers(tuple(ike.offers)),
-        children=tuple(_child(child, child.negotiated, workers) for child in peer.children if child.negotiated),
+        children=tuple(_child(child, child.negotiated, workers, ike) for child in peer.children if child.negotiated),
         lifetime=_lifetime(ike.rekey),
         remote_port=ike.port,
         pfs=ike.pfs,
@@ -160,12 +161,14 @@ def _lifetime(seconds: int, octets: int = 0, packets: int = 0) -> Lifetime:
     )
 
 
-def _child(child: Child, negotiated: Negotiated, workers: int) -> ChildSettings:
+def _child(child: Child, negotiated: Negotiated, workers: int, ike: Ike) -> ChildSettings:
+    """What lies within the peer's pool is not one prefix but the one address that each guest gets of it."""
+    leased = ike.pool is not None and all(map(partial(_within, ike.pool.addresses), child.remote))
     return ChildSettings(
         name=child.name,
         index=child.index,
         local=child.local,
-        remote=child.remote,
+        remote=() if leased else child.remote,
         offers=tuple(_esp_offer(offer, negotiated.ah) for offer in negotiated.offers),
         lifetime=_lifetime(negotiated.rekey, negotiated.rekey_bytes, negotiated.rekey_packets),
         protocol=child.protocol,
@@ -174,6 +177,12 @@ def _child(child: Child, negotiated: Negotiated, workers: int) -> ChildSettings:
         mode=negotiated.mode,
         workers=workers if negotiated.per_worker else 1,
     )
+
+
+def _within(pool: Iterable[str], prefix: str) -> bool:
+    mine = ipaddress.ip_network(prefix)
+    wider = [one for one in map(ipaddress.ip_network, pool) if one.version == mine.version]
+    return any(mine.overlaps(one) and one.prefixlen <= mine.prefixlen for one in wider)
 
 
 # --- the book ------------------------------------------------------------------------------------------------------

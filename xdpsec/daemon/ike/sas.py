@@ -76,11 +76,11 @@ class Sas:
         seat = self._seats.get(slot)
         if seat is None or self._seats.in_use(seat):
             return
-        before = self._seats.used_by(seat.owner, seat.sa.child)
+        before = self._seats.used_by(seat.owner, seat.sa.called)
         if before is not None:
             self._snapshots.forget(before.slot)
         self._seats.use(seat)
-        self._post(seat.owner, words.SaUse(seat.sa.child, slot), self._complain(seat, "not used"))
+        self._post(seat.owner, words.SaUse(seat.sa.called, slot), self._complain(seat, "not used"))
         self._snapshots.used(seat, self._mtus[slot], lambda message: self._fleet.tell(seat.owner, message))
 
     def in_use(self, slot: int) -> bool:

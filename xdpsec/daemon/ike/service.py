@@ -17,6 +17,7 @@ from xdpsec.daemon.ike import esp, show
 from xdpsec.daemon.ike.children import Children, Pair
 from xdpsec.daemon.ike.explain import Memory
 from xdpsec.daemon.ike.fetching import Fetching
+from xdpsec.daemon.ike.guests import Guests
 from xdpsec.daemon.ike.helper import Helper
 from xdpsec.daemon.ike.host import RunningHost
 from xdpsec.daemon.ike.journal import Journal
@@ -51,6 +52,7 @@ class Ike:
         make_gate: Callable[[Host], Gate],
         helper: Helper,
         fetching: Fetching,
+        guests: Guests,
         upkeep: Upkeep,
         route: Callable[[str], str],
         clock: Callable[[], float] = time.monotonic,
@@ -69,6 +71,7 @@ class Ike:
             rekey=self.rekey_child,
             close=self.close_child,
             changed=self._changed,
+            guests=guests,
             show_keys=self._show_keys,
             proved=self._proved,
         )
@@ -165,7 +168,8 @@ class Ike:
         return [one for one in self._config.children if one.peer == peer and child in ("", one.name)]
 
     def negotiates(self, child: int) -> bool:
-        return self._config.children[child].negotiated is not None
+        """Also the child of a guest, who alone can call."""
+        return child >= len(self._config.children) or self._config.children[child].negotiated is not None
 
     def acquire(self, child: int) -> None:
         self.reach.acquire(child)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -19,6 +20,7 @@ from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.fleet import Fleet
 from xdpsec.daemon.ike import files, peers
 from xdpsec.daemon.ike.fetching import Fetching
+from xdpsec.daemon.ike.guests import Guests
 from xdpsec.daemon.ike.helper import Helper
 from xdpsec.daemon.ike.peers import Book
 from xdpsec.daemon.ike.sas import Sas
@@ -110,6 +112,7 @@ def build(
     given = [manual.spi_in for _, manual in config.manual]
     spis = Spis(security.table, native.bucket_of, given, os.urandom)
     sas = Sas(seats, slots, fleet, snapshots)
+    policies = snapshots.policies
     protected = [text for child in config.children for text in (*child.local, *child.remote)]
     return Ike(
         config,
@@ -121,6 +124,13 @@ def build(
         lambda host: Gate(host, Machines()),
         prepared.helper,
         Fetching(prepared.credentials.known, protected),
+        Guests(len(config.children), lambda rows: _list(rows, policies, fleet, snapshots)),
         prepared.upkeep,
         route,
     )
+
+
+def _list(guests: Sequence[words.Policy], others: Sequence[words.Policy], fleet: Fleet, snapshots: Snapshots) -> None:
+    """Policies of guests before all others, at every worker and in what its successor will be told."""
+    snapshots.policies = (*guests, *others)
+    fleet.tell_all(words.PolicyReplace(snapshots.policies))

@@ -1,0 +1,77 @@
+"""Peers that come from anywhere: a child of such a peer is many, one for each guest, and workers tell them apart.
+
+Each guest's child has a number of its own beyond those of the configuration, and policies of its own before the
+others': what was negotiated for it, no more. Rekeyed SAs of a guest keep its number. Knows no SA.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from xdpsec.channel.messages import Policy, Selector
+
+#: A machine, a child of the configuration, what was negotiated for it.
+Key = tuple[int, int, tuple[Selector, ...]]
+
+
+@dataclass(slots=True)
+class _Guest:
+    number: int
+    owner: int
+    pairs: int = 0  # of SAs that have the number
+    listed: bool = False
+
+
+class Guests:
+    """Numbers from `first` on. `tell(rows)` is given the policies of all guests, the newest first, whenever they
+    changed."""
+
+    def __init__(self, first: int, tell: Callable[[Sequence[Policy]], None]) -> None:
+        self._next, self._tell = first, tell
+        self._free: list[int] = []
+        self._guests: dict[Key, _Guest] = {}
+
+    def __len__(self) -> int:
+        return len(self._guests)
+
+    def admit(self, key: Key, owner: int) -> int:
+        """The number for a pair of SAs at worker `owner`; give it back with `leave`."""
+        guest = self._guests.get(key)
+        if guest is None:
+            guest = self._guests[key] = _Guest(self._number(), owner)
+        guest.pairs += 1
+        return guest.number
+
+    def serve(self, key: Key) -> None:
+        """Its SAs are in use from now on: its policies come before all others."""
+        guest = self._guests.get(key)
+        if guest is not None and not guest.listed:
+            guest.listed = True
+            self._guests[key] = self._guests.pop(key)
+            self._tell(self._rows())
+
+    def leave(self, key: Key) -> None:
+        """One pair of SAs less; with the last the guest is gone."""
+        guest = self._guests[key]
+        guest.pairs -= 1
+        if guest.pairs:
+            return
+        del self._guests[key]
+        self._free.append(guest.number)
+        if guest.listed:
+            self._tell(self._rows())
+
+    def _number(self) -> int:
+        if self._free:
+            return self._free.pop(0)
+        self._next += 1
+        return self._next - 1
+
+    def _rows(self) -> list[Policy]:
+        return [
+            Policy(selector, guest.number, guest.owner)
+            for (_, _, selectors), guest in reversed(self._guests.items())
+            if guest.listed
+            for selector in selectors
+        ]
