@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from ike_people import BEHIND, GUEST_FIRST, GUEST_OUTER, LOCAL, OUTER
+from ike_people import BEHIND, GUEST_OUTER, GUESTS, LOCAL, OUTER, people
 
 from xdpsec.demo.lab import Lab, run
 
@@ -66,8 +66,10 @@ def invite(net: Net, count: int) -> None:
     """strongSwan's namespace becomes one of peers: the first `count` guests' addresses are its own, and the station
     hands on what is for them."""
     lab, host, station = net.lab, net.theirs, net.station
-    for number in range(1, count + 1):
-        lab.ip(host.namespace, "address", "add", f"{GUEST_FIRST + number}/32", "dev", OUTSIDE)
+    for person in people(count, GUESTS):
+        lab.ip(host.namespace, "address", "add", f"{person.address}/32", "dev", OUTSIDE)
+        # its userspace ESP wants an address of its own within what it protects
+        lab.ip(host.namespace, "address", "add", person.prefix, "dev", "lo")
     lab.ip(host.namespace, "route", "add", net.ours.outer, "via", host.router)
     lab.inside(station, "sysctl", "-qw", "net.ipv4.ip_forward=1")
     for words in ("add pref 10 lookup local", "del pref 0", f"add pref 5 to {GUEST_OUTER} lookup 77"):
