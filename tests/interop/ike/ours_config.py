@@ -48,6 +48,8 @@ def _peer(directory: Path, case: Case) -> list[str]:
     ]  # fmt: skip
     if case.option("fragmentation") == "no":
         lines.append("fragmentation = 0")
+    elif case.scenario == "fragments":
+        lines.append("fragmentation = 800")  # an answer without CERTREQ and with one certificate fits 1280
     if case.option("dpd"):
         lines.append(f"dpd = {case.option('dpd').removesuffix('s')}")
     if case.option("childless"):
