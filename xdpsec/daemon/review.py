@@ -13,11 +13,14 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xdpsec.config import loader
-from xdpsec.config.keys import KeyPair, check_owner, read_keys
+from xdpsec.config.keys import KeyPair, check_owner, check_public, read_keys
 from xdpsec.config.lines import key_lines, line_of
 from xdpsec.config.values import Config
 from xdpsec.daemon import durable, preflight
+from xdpsec.daemon.credentials import certificates
 from xdpsec.daemon.grants import want_of
+from xdpsec.daemon.ike import files, peers
+from xdpsec.daemon.ike.start import route as local_of
 from xdpsec.daemon.ledger import Ledger
 from xdpsec.daemon.regions import HEADER_SIZE, SLOT_SIZE, STATE_MAGIC, boot_id
 from xdpsec.daemon.slots import Slots
@@ -49,6 +52,7 @@ def review(path: str, as_root: bool) -> Review:
         return Review(config, owners, {})
     preflight.account(config)
     _interfaces(config)
+    _negotiating(config)
     return Review(config, owners, _numbers(config, _keys(config)))
 
 
@@ -63,6 +67,23 @@ def _interfaces(config: Config) -> None:
                     line = line_of(key_lines(Path(config.file).read_text()), ("gateway", side, number))
                     fix = "name one of this network namespace (`ip link` lists them)"
                     raise ConfigError(config.file, line, f"gateway.{side}", str(error), fix) from None
+
+
+def _negotiating(config: Config) -> None:
+    """Peers that negotiate: every file they name, and what stands in it. Passphrases are not asked for: keys that have
+    one are taken to be right."""
+    found: dict[str, bytes] = {}
+    secrets = {file for _, ike in config.ike_peers for file in ike.secrets}
+    for file in files.named(config):
+        with _opened(file) as descriptor:
+            (check_owner if file in secrets else check_public)(os.fstat(descriptor), file)
+            found[file] = files.read(descriptor, file)
+    for peer, ike in config.ike_peers:
+        peers.identities_of(config, peer, ike, local_of)
+        peers.secrets_of(ike, found)
+        for file in (ike.auth.certificate, *ike.auth.ca):
+            if file:
+                certificates(found[file], file)
 
 
 # --- keys ----------------------------------------------------------------------------------------------------
@@ -84,7 +105,7 @@ def _opened(path: str) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "give the child a key file") from None
+        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "name a file that is there") from None
     try:
         yield descriptor
     finally:

@@ -76,6 +76,68 @@ def test_key_files_are_looked_into(xdpsec: Xdpsec, config: Path) -> None:
     sentence(xdpsec("check", config), 2, "not a regular file")
 
 
+NEGOTIATING = """
+[peers.site]
+remote = "203.0.113.9"
+local_id = "hq.example.net"
+remote_id = "site.example.net"
+auth = { psk_file = "FOLDER/site.psk" }
+children.net = { local = ["10.1.0.0/16"], remote = ["10.4.0.0/16"] }
+"""
+
+
+@pytest.fixture
+def negotiating(config: Path) -> Path:
+    """The same with a peer that negotiates."""
+    secret = config.parent / "site.psk"
+    secret.write_text("a secret that is long enough\n")
+    secret.chmod(0o600)
+    config.write_text(config.read_text() + NEGOTIATING.replace("FOLDER", str(config.parent)))
+    return config
+
+
+def test_a_peer_that_negotiates_is_shown(xdpsec: Xdpsec, negotiating: Path) -> None:
+    ran = xdpsec("check", negotiating)
+    assert (ran.status, ran.err) == (0, "")
+    row = next(line for line in ran.out.splitlines() if "site/net" in line)
+    assert re.search(r"site/net +[01] +10\.1\.0\.0/16 +10\.4\.0\.0/16 +- +- +IKE +- +- +- +-$", row.rstrip())
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "parts"),
+    [
+        ("site.psk", "none.psk", ("none.psk", "cannot be read", "name a file that is there")),
+        ("hq.example.net", "not a name", (":18: ", "peers.site.local_id", "is no identity")),
+        ("site.example.net", "*site", (":19: ", "peers.site.remote_id", "is no pattern")),
+        ('local_id = "hq.example.net"\n', "", ("peers.site.local_id", "no route tells our address")),
+    ],
+)
+def test_each_mistake_of_a_peer_that_negotiates(
+    xdpsec: Xdpsec, negotiating: Path, old: str, new: str, parts: tuple[str, ...]
+) -> None:
+    text = negotiating.read_text()
+    assert old in text
+    negotiating.write_text(text.replace(old, new))
+    sentence(xdpsec("check", negotiating), 2, *parts)
+
+
+def test_secrets_and_certificates_are_looked_into(xdpsec: Xdpsec, negotiating: Path) -> None:
+    secret, authority = negotiating.parent / "site.psk", negotiating.parent / "ca.pem"
+    secret.chmod(0o644)
+    sentence(xdpsec("check", negotiating), 2, str(secret), "0644", "chmod 0600")
+    secret.chmod(0o600)
+    secret.write_text("0xabc\n")
+    sentence(xdpsec("check", negotiating), 2, str(secret), "hexadecimal")
+    secret.write_text("a secret that is long enough\n")
+    text = negotiating.read_text()
+    negotiating.write_text(text.replace('site.psk" }', f'site.psk", ca = ["{authority}"] }}'))
+    authority.write_text("no certificate\n")
+    authority.chmod(0o664)
+    sentence(xdpsec("check", negotiating), 2, str(authority), "0664", "others may change it")
+    authority.chmod(0o644)
+    sentence(xdpsec("check", negotiating), 2, str(authority), "holds no certificate")
+
+
 def test_one_key_in_two_files(xdpsec: Xdpsec, config: Path) -> None:
     more = config.read_text().split("[peers.branch.children.lan]")[1]
     for old, new in (("10.2.", "10.3."), ("0x1001", "0x1002"), ("0x2001", "0x2002"), ("lan.keys", "lab.keys")):

@@ -13,7 +13,17 @@ from shell import sh
 from stage import Supervisor, write_config
 
 from xdpsec.channel.framing import close_all
-from xdpsec.channel.messages import AttachPort, OpenKeyFile, SetFence, SetNeighbour, SpawnWorker, WorkerServes
+from xdpsec.channel.messages import (
+    AttachPort,
+    OpenFile,
+    OpenKeyFile,
+    OpenPassphrase,
+    OpenSocket,
+    SetFence,
+    SetNeighbour,
+    SpawnWorker,
+    WorkerServes,
+)
 from xdpsec.daemon import requests
 from xdpsec.daemon.requests import lock_marker, open_key_file
 from xdpsec.errors import ConfigError
@@ -52,6 +62,69 @@ def test_control_may_ask_for_what_the_configuration_has_and_for_nothing_else(tmp
         close_all((keys, marker))
         gateway.do(SetFence((PAIR,), (PEER,)))
         check_neighbours(gateway)
+
+
+IKE = """
+[peers.site]
+remote = "10.9.0.3"
+local_id = "hq"
+remote_id = "site"
+auth = {{ certificate = "{folder}/hq.pem", key = "{folder}/hq.key", ca = ["{folder}/ca.pem"], \
+passphrase = "{folder}/passphrase" }}
+children.net = {{ local = ["10.1.0.0/16"], remote = ["10.4.0.0/16"] }}
+"""
+
+
+def opened(descriptor: int) -> str:
+    """The file behind a descriptor, which is closed."""
+    try:
+        return os.readlink(f"/proc/self/fd/{descriptor}")
+    finally:
+        close_all((descriptor,))
+
+
+@pytest.mark.usefixtures("veths")
+def test_what_ike_asks_for(tmp_path: Path) -> None:
+    """Files that its peers name, the passphrase of a key, two ports; no others."""
+    config = write_config(tmp_path)
+    config.write_text(config.read_text() + IKE.format(folder=tmp_path))
+    for name in ("hq.pem", "ca.pem"):
+        (tmp_path / name).touch(0o644)
+    for name in ("hq.key", "passphrase", "other"):
+        (tmp_path / name).touch(0o600)
+    (tmp_path / "passphrase").write_text("open sesame\n")
+    with Supervisor(config) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        for name in ("hq.pem", "ca.pem", "hq.key"):
+            (descriptor,) = gateway.do(OpenFile(str(tmp_path / name)))
+            assert opened(descriptor) == str(tmp_path / name)
+        (tmp_path / "hq.key").chmod(0o640)
+        (tmp_path / "ca.pem").chmod(0o664)
+        for request, sentence in (
+            (OpenFile(str(tmp_path / "hq.key")), "0640"),
+            (OpenFile(str(tmp_path / "ca.pem")), "others may change it"),
+            (OpenFile(str(tmp_path / "other")), "names no file"),
+            (OpenFile(str(tmp_path / "passphrase")), "names no file"),
+            (OpenFile("/etc/shadow"), "names no file"),
+            (OpenPassphrase("/etc/shadow"), "names no passphrase"),
+            (OpenSocket("0.0.0.0", 22), "no peer"),
+            (OpenSocket("10.9.0.1", 500), "no peer"),
+        ):
+            assert sentence in gateway.refusal(request), request
+        (passphrase,) = gateway.do(OpenPassphrase(str(tmp_path / "hq.key")))
+        assert os.pread(passphrase, 100, 0) == b"open sesame"
+        close_all((passphrase,))
+        sockets = [gateway.do(OpenSocket(address, port))[0] for address in ("0.0.0.0", "::") for port in (500, 4500)]
+        assert all(opened(one).startswith("socket:") for one in sockets)
+
+
+@pytest.mark.usefixtures("veths")
+def test_no_socket_where_no_peer_negotiates(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        assert "no peer" in gateway.refusal(OpenSocket("0.0.0.0", 500))
 
 
 def check_neighbours(gateway: Supervisor) -> None:

@@ -14,7 +14,7 @@ from functools import lru_cache, partial
 from xdpsec.config.proposals import Offer
 from xdpsec.config.psk import parse_secret
 from xdpsec.config.values import Child, Config, Peer
-from xdpsec.config.values_ike import HARD_OVER_SOFT, Auth, Ike, Negotiated
+from xdpsec.config.values_ike import HARD_OVER_SOFT, Ike, Negotiated
 from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.ike.files import Files
 from xdpsec.errors import ConfigError
@@ -49,24 +49,25 @@ def settings(config: Config, files: Files, credentials: Credentials, local_of: R
 def _peer(
     config: Config, peer: Peer, ike: Ike, files: Files, credentials: Credentials, local_of: Route
 ) -> PeerSettings:
-    local = peer.local or (local_of(peer.remote) if peer.remote else "")
     workers = config.gateway.workers
-    local_auth, remote_auth = proofs(ike.auth, files, credentials)
+    local_id, remote_id = identities_of(config, peer, ike, local_of)
+    psk, ppks = secrets_of(ike, files)
+    signer, trust = credentials.signer(ike.auth), credentials.trust(ike.auth)
     return PeerSettings(
         name=peer.name,
         remote=peer.remote,
         local=peer.local,
-        local_id=_local_id(config, peer, ike, local),
-        remote_id=_rule(config, peer, ike.remote_id or peer.remote),
-        local_auth=local_auth,
-        remote_auth=remote_auth,
+        local_id=local_id,
+        remote_id=remote_id,
+        local_auth=LocalAuth(psk=psk, signer=signer, certificates=ike.auth.send_certificate),
+        remote_auth=RemoteAuth(psk=psk, trust=trust),
         ike_offers=_ike_offers(tuple(ike.offers)),
         children=tuple(_child(child, child.negotiated, workers, ike) for child in peer.children if child.negotiated),
         lifetime=_lifetime(ike.rekey),
         remote_port=ike.port,
         pfs=ike.pfs,
         pq=ike.pq,
-        ppks=_ppks(ike, files),
+        ppks=ppks,
         ppk_required=bool(ike.ppk and ike.ppk.required),
         dpd=float(ike.dpd),
         reauthentication=float(ike.reauth),
@@ -82,6 +83,18 @@ def _peer(
 
 
 # --- who ------------------------------------------------------------------------------------------------------------
+
+
+def identities_of(config: Config, peer: Peer, ike: Ike, local_of: Route) -> tuple[Identity, identities.Rule]:
+    """Who we are, and who the peer must be."""
+    local = peer.local or (local_of(peer.remote) if peer.remote else "")
+    return _local_id(config, peer, ike, local), _rule(config, peer, ike.remote_id or peer.remote)
+
+
+def secrets_of(ike: Ike, files: Files) -> tuple[bytes, tuple[Ppk, ...]]:
+    """The shared secret, empty = none, and the postquantum one."""
+    auth = ike.auth
+    return parse_secret(files[auth.psk_file], auth.psk_file) if auth.psk_file else b"", _ppks(ike, files)
 
 
 def _local_id(config: Config, peer: Peer, ike: Ike, local: str) -> Identity:
@@ -110,13 +123,6 @@ def _refused(config: Config, peer: Peer, key: str, error: ValueError) -> ConfigE
 def _wrong(config: Config, peer: Peer, key: str, text: str, fix: str) -> ConfigError:
     path = ("peers", peer.name, key)
     return ConfigError(config.file, config.line(path), ".".join(path), text, fix)
-
-
-def proofs(auth: Auth, files: Files, credentials: Credentials) -> tuple[LocalAuth, RemoteAuth]:
-    """How we prove who we are, and how the peer may."""
-    psk = parse_secret(files[auth.psk_file], auth.psk_file) if auth.psk_file else b""
-    local = LocalAuth(psk=psk, signer=credentials.signer(auth), certificates=auth.send_certificate)
-    return local, RemoteAuth(psk=psk, trust=credentials.trust(auth))
 
 
 def _ppks(ike: Ike, files: Files) -> tuple[Ppk, ...]:
