@@ -14,9 +14,8 @@ from xdpsec.errors import LocalError, PeerError
 from xdpsec.numbers import ExchangeType, NotifyType, PayloadType, name_of
 from xdpsec.wire import limits
 from xdpsec.wire.header import LENGTH, Header, build_header, parse_header, require_version_2
-from xdpsec.wire.payloads import Notify, Payload, Unknown, VendorId
-from xdpsec.wire.payloads.plain import build_data
-from xdpsec.wire.payloads.table import BY_CLASS, BY_KIND, Row
+from xdpsec.wire.payloads import Notify, Payload, Unknown
+from xdpsec.wire.payloads.table import BY_CLASS, BY_KIND, STANDING, STANDING_ANYWHERE
 from xdpsec.wire.reader import Malformed, Reader
 
 GENERIC = Struct("!BBH")  # next payload, critical bit, length (RFC 7296 sec. 3.2)
@@ -114,47 +113,46 @@ def _walk(kind: int, data: bytes, at: int, exchange: int, sealed: bool) -> tuple
     """Payloads from `at` up to the first encrypted one, its type and where it is; or up to the end and 0."""
     found: list[Payload] = []
     seen: dict[int, int] = {}
+    rows, size, reader = STANDING.get((exchange, sealed), STANDING_ANYWHERE), len(data), Reader(data, "")
     while kind:
-        if at + GENERIC.size > len(data):
+        if at + GENERIC.size > size:
             raise Malformed(f"the message ends where a payload of type {kind} should begin")
         following, flags, length = GENERIC.unpack_from(data, at)
         end = at + length
-        if length < GENERIC.size or end > len(data):
-            raise Malformed(f"a payload of type {kind} claims {length} bytes of {len(data) - at}")
+        if length < GENERIC.size or end > size:
+            raise Malformed(f"a payload of type {kind} claims {length} bytes of {size - at}")
         if kind in ENCRYPTED:
             return tuple(found), kind, at
         if len(found) == limits.PAYLOADS:
             raise Malformed(f"more than {limits.PAYLOADS} payloads")
-        body = data[at + GENERIC.size : end]
-        row = BY_KIND.get(kind)
+        row = rows.get(kind)
         if row is not None:
-            count = seen[kind] = seen.get(kind, 0) + 1
-            if count > row.most or exchange not in row.exchanges or not sealed:
-                _refuse_misplaced(row, count, exchange, sealed)
-            reader = Reader(body, row.name)
+            seen[kind] = count = seen.get(kind, 0) + 1
+            if count > row.most:
+                raise Malformed(f"{row.name} more than {row.most} times in one {name_of(ExchangeType, exchange)}")
+            reader.what, reader.at, reader.stop = row.name, at + GENERIC.size, end
             found.append(row.parse(reader))
-            if reader.at != len(body):
+            if reader.at != end:
                 reader.end()
-        elif flags & CRITICAL:
-            raise UnsupportedCritical(f"critical payload of unknown type {kind}", data=bytes((kind,)))
         else:
-            found.append(Unknown(kind, False, body))
+            found.append(_unknown(kind, flags, data[at + GENERIC.size : end], exchange, sealed))
         kind, at = following, end
-    if at != len(data):
-        raise Malformed(f"{len(data) - at} bytes follow the last payload")
+    if at != size:
+        raise Malformed(f"{size - at} bytes follow the last payload")
     return tuple(found), 0, at
 
 
-def _refuse_misplaced(row: Row, count: int, exchange: int, sealed: bool) -> None:
-    """In the clear are only IKE_SA_INIT and hints to a peer that has lost us (RFC 7296 sec. 1.5, 2.21.4)."""
+def _unknown(kind: int, flags: int, body: bytes, exchange: int, sealed: bool) -> Unknown:
+    """A payload that no row lets stand here: refused, unless we do not know it and need not."""
+    row = BY_KIND.get(kind)
+    if row is None:
+        if flags & CRITICAL:
+            raise UnsupportedCritical(f"critical payload of unknown type {kind}", data=bytes((kind,)))
+        return Unknown(kind, False, body)
     where = name_of(ExchangeType, exchange)
-    if count > row.most:
-        raise Malformed(f"{row.name} more than {row.most} times in one {where}")
-    anywhere = row.holds in (Notify, VendorId)
-    if exchange not in row.exchanges and not anywhere:
-        raise Malformed(f"{row.name} does not belong into {where}")
-    if not sealed and (row.sealed_only or (exchange != ExchangeType.IKE_SA_INIT and not anywhere)):
+    if not sealed and exchange in row.exchanges:
         raise Malformed(f"{row.name} of {where} in the clear; it must be encrypted")
+    raise Malformed(f"{row.name} does not belong into {where}")
 
 
 # --- build ---
@@ -162,25 +160,23 @@ def _refuse_misplaced(row: Row, count: int, exchange: int, sealed: bool) -> None
 
 def encode_payloads(payloads: Sequence[Payload]) -> tuple[int, bytes]:
     """The type of the first payload (0 = none) and all of them one after the other."""
-    kinds, bodies = [], []
-    for value in payloads:
-        row = BY_CLASS.get(type(value))
-        if row is not None:
-            kinds.append(int(row.kind))
-            bodies.append((0, row.build(value)))
-        elif isinstance(value, Unknown):
-            kinds.append(value.kind)
-            bodies.append((CRITICAL if value.critical else 0, build_data(value)))
-    if len(bodies) != len(payloads):
-        raise LocalError("something that is no payload is to be sent")
-    kinds.append(0)
     parts: list[bytes] = []
-    for following, (flags, body) in zip(kinds[1:], bodies, strict=True):
+    following = 0
+    for value in reversed(payloads):
+        row, flags = BY_CLASS.get(type(value)), 0
+        if row is not None:
+            kind, body = row.kind, row.build(value)
+        elif isinstance(value, Unknown):
+            kind, body, flags = value.kind, value.data, CRITICAL if value.critical else 0
+        else:
+            raise LocalError("something that is no payload is to be sent")
         length = GENERIC.size + len(body)
         if length > 65535:
             raise LocalError(f"a payload of {length} bytes does not fit its length field")
-        parts += GENERIC.pack(following, flags, length), body
-    return kinds[0], b"".join(parts)
+        parts += body, GENERIC.pack(following, flags, length)
+        following = int(kind)
+    parts.reverse()
+    return following, b"".join(parts)
 
 
 def build_clear(header: Header, payloads: Sequence[Payload]) -> bytes:

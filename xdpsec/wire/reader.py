@@ -19,41 +19,41 @@ class Malformed(PeerError):
 
 
 class Reader:
-    """`what` names the bytes in refusals: "SA payload"."""
+    """Reads from `at` up to `stop`, which its owner may set anew; `what` names the bytes in refusals: "SA payload"."""
 
-    __slots__ = ("at", "data", "what")
+    __slots__ = ("at", "data", "stop", "what")
 
     def __init__(self, data: bytes, what: str) -> None:
-        self.data, self.what, self.at = data, what, 0
+        self.data, self.what, self.at, self.stop = data, what, 0, len(data)
 
     def unpack(self, layout: Struct) -> tuple[Any, ...]:
         """The next fields. Malformed when fewer bytes are left than they take."""
         at = self.at
         end = at + layout.size
-        if end > len(self.data):
-            raise Malformed(f"{self.what} is {end - len(self.data)} bytes too short")
+        if end > self.stop:
+            raise Malformed(f"{self.what} is {end - self.stop} bytes too short")
         self.at = end
         return layout.unpack_from(self.data, at)
 
     def take(self, count: int) -> bytes:
         """The next `count` bytes, Malformed when there are fewer."""
         end = self.at + count
-        if end > len(self.data):
-            raise Malformed(f"{self.what} is {end - len(self.data)} bytes too short")
+        if end > self.stop:
+            raise Malformed(f"{self.what} is {end - self.stop} bytes too short")
         found = self.data[self.at : end]
         self.at = end
         return found
 
     def rest(self) -> bytes:
         """All that is left, perhaps nothing."""
-        found = self.data[self.at :] if self.at else self.data
-        self.at = len(self.data)
+        found = self.data[self.at : self.stop]
+        self.at = self.stop
         return found
 
     def left(self) -> int:
-        return len(self.data) - self.at
+        return self.stop - self.at
 
     def end(self) -> None:
         """Malformed when bytes are left that nothing explains."""
-        if self.at != len(self.data):
-            raise Malformed(f"{self.what} has {len(self.data) - self.at} bytes too many")
+        if self.at != self.stop:
+            raise Malformed(f"{self.what} has {self.stop - self.at} bytes too many")

@@ -14,9 +14,11 @@ from xdpsec.wire.reader import Malformed, Reader
 
 PROPOSAL = Struct("!BxHBBBB")  # last, length, number, protocol, SPI size, transforms
 TRANSFORM = Struct("!BxHBxH")  # last, length, type, id
+UNMARKED = Struct("!HBxH")  # the same behind the mark of the last
 ATTRIBUTE = Struct("!HH")  # type, then the value (top bit of the type set) or the value's length
 SHORT = 0x8000
 MORE_PROPOSALS, MORE_TRANSFORMS = 2, 3
+LAST = {True: b"\0\0", False: bytes((MORE_TRANSFORMS, 0))}
 #: RFC 7296 sec. 3.3.1; IKE has none in IKE_SA_INIT, where the header carries it. Unknown protocols may have any.
 SPI_SIZES: dict[int, tuple[int, ...]] = {Protocol.IKE: (0, 8), Protocol.AH: (4,), Protocol.ESP: (4,)}
 
@@ -139,9 +141,13 @@ def _parse_transform(data: bytes) -> Transform:
 
 
 def _build_transform(value: Transform, last: bool) -> bytes:
+    return LAST[last] + (ENCODED.get(value) or _encode(value))
+
+
+def _encode(value: Transform) -> bytes:
+    """The transform behind its mark."""
     attributes = (ATTRIBUTE.pack(SHORT | KEY_LENGTH, value.bits) if value.bits else b"") + value.others
-    length = TRANSFORM.size + len(attributes)
-    return TRANSFORM.pack(0 if last else MORE_TRANSFORMS, length, value.type, value.id) + attributes
+    return UNMARKED.pack(TRANSFORM.size + len(attributes), value.type, value.id) + attributes
 
 
 def _common() -> Iterable[tuple[bytes, Transform]]:
@@ -158,7 +164,8 @@ def _common() -> Iterable[tuple[bytes, Transform]]:
         for number in registry:
             for bits in (0, 128, 192, 256) if kind == TransformType.ENCR else (0,):
                 value = Transform(int(kind), int(number), bits)
-                yield _build_transform(value, last=True)[2:], value
+                yield _encode(value), value
 
 
 COMMON = dict(_common())
+ENCODED = {value: octets for octets, value in COMMON.items()}

@@ -55,17 +55,17 @@ def build_ts(value: TsInitiator | TsResponder) -> bytes:
 def _parse_selectors(reader: Reader) -> tuple[Selector, ...]:
     """The count is one byte: 255 at most."""
     (count,) = reader.unpack(COUNT)
-    data, at = reader.data, reader.at
+    data, at, stop = reader.data, reader.at, reader.stop
     if not count or reader.left() < count * SELECTOR.size:
         raise Malformed(f"{reader.what} claims {count} selectors in {reader.left()} bytes")
     found: list[Selector] = []
     for _ in range(count):
-        if at + SELECTOR.size > len(data):
+        if at + SELECTOR.size > stop:
             raise Malformed(f"{reader.what}: a selector is cut short")
         kind, protocol, length = SELECTOR.unpack_from(data, at)
         start, at = at + SELECTOR.size, at + length
-        if start > at or at > len(data):
-            raise Malformed(f"{reader.what}: a selector claims {length} bytes of {len(data) - start + SELECTOR.size}")
+        if start > at or at > stop:
+            raise Malformed(f"{reader.what}: a selector claims {length} bytes of {stop - start + SELECTOR.size}")
         layout = RANGES.get(kind)
         if layout is None:
             found.append(Selector(kind, protocol, 0, 0, data[start:at], b""))

@@ -89,3 +89,20 @@ ROWS = (
 
 BY_KIND = {int(row.kind): row for row in ROWS}
 BY_CLASS = {row.holds: row for row in ROWS}
+
+
+def _may_stand(row: Row, exchange: int, sealed: bool) -> bool:
+    """In the clear are only IKE_SA_INIT and hints to a peer that has lost us (RFC 7296 sec. 1.5, 2.21.4)."""
+    if row.exchanges is ANY:
+        return True
+    return exchange in row.exchanges and (sealed or (exchange == X.IKE_SA_INIT and not row.sealed_only))
+
+
+def _standing(exchange: int, sealed: bool) -> dict[int, Row]:
+    return {kind: row for kind, row in BY_KIND.items() if _may_stand(row, exchange, sealed)}
+
+
+#: The same by exchange and whether the message is sealed: one look per payload on the hot path. An exchange that we do
+#: not know may have what may stand anywhere.
+STANDING = {(int(exchange), sealed): _standing(exchange, sealed) for exchange in X for sealed in (False, True)}
+STANDING_ANYWHERE = _standing(0, False)
