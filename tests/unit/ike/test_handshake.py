@@ -13,7 +13,7 @@ from pair import GCM, Pair, child, downs, established, mirrored, pair, peer, row
 
 from xdpsec.ike.events import ChildFailed
 from xdpsec.ike.settings import Algorithm, EspOffer, IkeOffer, Ppk
-from xdpsec.ike.v2 import authenticate, ike_auth
+from xdpsec.ike.v2 import authenticate, extensions, ike_auth
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.ike.v2.sa import State
 from xdpsec.numbers import Encr, Integ, Ke, NotifyType, Prf, Protocol
@@ -131,6 +131,19 @@ def test_required_post_quantum_refuses_a_classic_peer(strict: str) -> None:
     assert not ups(both.a)
     assert not ups(both.b)
     assert downs(both.a)[0][0] == "timeout"
+
+
+def test_additional_exchange_that_was_agreed_cannot_be_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Or a peer would have an SA that both sides call hybrid, and is not."""
+    hybrid = replace(GCM, extra=((Ke.ML_KEM_768,),))
+    both = pair(peer(ike_offers=(hybrid,)))
+    monkeypatch.setattr(extensions, "proceed", lambda m, sa: m.ask(sa, ike_auth.Authenticate(), first=True))
+    both.connect()
+    both.run(5.0)
+    assert exchanges(both, "a")[:2] == [34, 35]
+    assert downs(both.b) == [("refused", NotifyType.INVALID_SYNTAX)]
+    assert not both.b.installed
+    assert not ups(both.a)
 
 
 # --- PPK ----------------------------------------------------------------------------------------------------

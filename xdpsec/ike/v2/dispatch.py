@@ -17,7 +17,7 @@ from xdpsec.ike.window import Arrival
 from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType, name_of
 from xdpsec.wire.header import NO_SPI, Header, parse_header
 from xdpsec.wire.message import build_clear, parse_clear, parse_payloads
-from xdpsec.wire.payloads import Payload, answer_for
+from xdpsec.wire.payloads import answer_for
 
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Flow, Machine
@@ -70,19 +70,19 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
     if arrival != Arrival.NEW or sa.dead:
         m.count("ike_ignored", arrival.value)
         return
-    received = _open(sa, head, data, path)
-    if received is None:
+    opened = _open(sa, head, data)
+    if opened is None:
         return
     flow.head = head
     sa.inbox.begin()
     sa.heard = m.now
     for child in sa.children.values():
         child.prove_at = 0.0  # who asks anew has the answers to what it asked before
-    payloads = _parse(received)
+    received = _parse(head, opened, data, path, None)
     row = _row(flow, sa, Role.ASKED, head.exchange)
     if sa.state == State.KEYED or (sa.nat_there and not sa.mobike):
         m.follow(sa, path)  # RFC 7296 sec. 2.23
-    reply = yield from row.handler(m, sa, replace(received, payloads=payloads))
+    reply = yield from row.handler(m, sa, received)
     if not sa.dead:
         answer(m, sa, head, reply, path)
         if row.after is not None:
@@ -96,8 +96,8 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
     if ask is None or ask.exchange != head.exchange or not sa.outbox.matches(head.message_id) or sa.busy:
         m.count("ike_ignored", "nothing asked")
         return
-    received = _open(sa, head, data, path, ask)
-    if received is None:
+    opened = _open(sa, head, data)
+    if opened is None:
         return
     if head.exchange != INIT:  # nobody has authenticated that one: its handler says when it is answered
         flow.task = ask.task
@@ -109,10 +109,10 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
         sa.asking = None  # what we asked before we took leave
         return
     row = _row(flow, sa, Role.ANSWERED, head.exchange)
-    payloads = _parse(received)
+    received = _parse(head, opened, data, path, ask)
     sa.busy = True
     try:
-        yield from row.handler(m, sa, replace(received, payloads=payloads))
+        yield from row.handler(m, sa, received)
     finally:
         sa.busy = False
     if flow.task is not None and sa.asking is ask:
@@ -121,28 +121,25 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
         m.enter(sa, row.next)
 
 
-def _open(sa: IkeSa, head: Header, data: bytes, path: Path, ask: Ask | None = None) -> Received | None:
-    """What is authentic, None while fragments are missing. IKE_SA_INIT never is, and means nothing once there are keys:
-    everybody on the way knows the SPIs and can send one. Payloads are not parsed yet."""
+def _open(sa: IkeSa, head: Header, data: bytes) -> tuple[int, bytes] | None:
+    """First payload type and plaintext of what is authentic (IKE_SA_INIT never is), None while fragments are missing.
+    Not parsed yet: what cannot be read gets an answer from here on."""
     if head.exchange == INIT:
-        if sa.state != State.FRESH:
-            return None
         sa.fingerprint = hash(data)
-        return Received(head, (), data, path, ask)
+        return 0, b""
     opened = sealing.unseal(sa, data)
     if opened is None:
         return None
     first, plaintext, fragments = opened
     if not fragments:
         sa.fingerprint = hash(data)
-    return Received(head, (), data, path, ask, first, plaintext)
+    return first, plaintext
 
 
-def _parse(received: Received) -> tuple[Payload, ...]:
-    head = received.header
+def _parse(head: Header, opened: tuple[int, bytes], data: bytes, path: Path, ask: Ask | None) -> Received:
     if head.exchange == INIT:
-        return parse_clear(received.data).payloads
-    return parse_payloads(received.first, received.plaintext, head.exchange)
+        return Received(head, parse_clear(data).payloads, data, path, ask)
+    return Received(head, parse_payloads(*opened, head.exchange), data, path, ask, *opened)
 
 
 def _row(flow: Flow, sa: IkeSa, role: Role, exchange: int) -> table.Row:

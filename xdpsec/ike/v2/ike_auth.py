@@ -226,12 +226,11 @@ def _find_peer(m: Machine, sa: IkeSa, idi: Identity, idr: Identity | None, auth:
     if not found:
         wanted = f" that calls us {show(idr)}" if idr else ""
         raise refused(f"no peer {show(idi)}{wanted} is configured for this address")
-    assert shake.accepted is not None
     why = ""
     for peer in found:
-        chosen = proposals.choose(peer.ike_offers, (shake.accepted,), sa.ke)
-        if isinstance(chosen, proposals.Refused):
-            why = why or f"peer {peer.name} does not accept the algorithms of this IKE SA: {chosen}"
+        refusal = _refusal(peer, shake, sa.ke)
+        if refusal:
+            why = why or f"peer {peer.name} does not accept the algorithms of this IKE SA: {refusal}"
         elif peer.pq == "required" and not sa.hybrid:
             why = why or f"peer {peer.name} requires a post-quantum key exchange"
         elif not authenticate.fits(peer, auth.method):
@@ -241,6 +240,14 @@ def _find_peer(m: Machine, sa: IkeSa, idi: Identity, idr: Identity | None, auth:
         else:
             return peer
     raise refused(why)
+
+
+def _refusal(peer: PeerSettings, shake: Handshake, group: int) -> str:
+    """Why this peer's offers would not have taken what was agreed, empty if they would."""
+    if peer.ike_offers is shake.offers or shake.accepted is None:
+        return ""
+    chosen = proposals.choose(peer.ike_offers, (shake.accepted,), group)
+    return str(chosen) if isinstance(chosen, proposals.Refused) else ""
 
 
 def _taken(m: Machine, peer: PeerSettings, idi: Identity) -> bool:

@@ -183,7 +183,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     made = keys.ike_keys(suite, seed, nonce.data, ours, sa.spi_i, sa.spi_r)
     shake.request = received.data
     shake.nonce_i, shake.nonce_r = nonce.data, ours
-    shake.candidates, shake.accepted = candidates, chosen.answer
+    shake.candidates, shake.accepted, shake.offers = candidates, chosen.answer, first.ike_offers
     _settle(m, sa, chosen, both, made)
     sa.use_keys(suite, made)
     keylog.log(m, sa, suite, made)

@@ -22,7 +22,7 @@ from xdpsec.wire.payloads import Proposal, Selector
 if TYPE_CHECKING:
     from xdpsec.crypto.announce import Announcement
     from xdpsec.ike.events import Path
-    from xdpsec.ike.settings import PeerSettings
+    from xdpsec.ike.settings import IkeOffer, PeerSettings
     from xdpsec.ike.v2.flow import Ask, Task
     from xdpsec.ike.v2.followup import Expected
 
@@ -117,7 +117,17 @@ class Handshake:
 
     __slots__ = (
         *("since", "request", "response", "nonce_i", "nonce_r", "keys", "rounds", "cookie", "group", "extra", "hint"),
-        *("candidates", "accepted", "hashes", "methods", "transcript", "ppk", "childless", "asked_certificates"),
+        *(
+            "candidates",
+            "accepted",
+            "offers",
+            "hashes",
+            "methods",
+            "transcript",
+            "ppk",
+            "childless",
+            "asked_certificates",
+        ),
         *("intauth_i", "intauth_r", "octets", "heard_octets", "secret"),
     )
 
@@ -135,6 +145,7 @@ class Handshake:
         self.hint: tuple[int, str] = (0, "")  # the last error that nobody authenticated
         self.candidates: tuple[PeerSettings, ...] = ()  # responder: who may come from that address
         self.accepted: Proposal | None = None  # responder: what we took, to be checked again for the peer found
+        self.offers: tuple[IkeOffer, ...] = ()  # responder: the offers of ours that took it
         self.hashes: frozenset[int] = frozenset()  # SIGNATURE_HASH_ALGORITHMS of the peer
         self.methods: tuple[Announcement, ...] = ()  # SUPPORTED_AUTH_METHODS of the peer
         self.transcript = False  # both sent IKE_SA_INIT_FULL_TRANSCRIPT_AUTH
