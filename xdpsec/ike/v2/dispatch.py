@@ -122,9 +122,11 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
 
 
 def _open(sa: IkeSa, head: Header, data: bytes) -> tuple[int, bytes] | None:
-    """First payload type and plaintext of what is authentic (IKE_SA_INIT never is), None while fragments are missing.
-    Not parsed yet: what cannot be read gets an answer from here on."""
+    """First payload and plaintext of what is authentic, None while fragments are missing. IKE_SA_INIT never is, and
+    means nothing once there are keys: everybody on the way knows the SPIs and can send one."""
     if head.exchange == INIT:
+        if sa.state != State.FRESH:
+            return None
         sa.fingerprint = hash(data)
         return 0, b""
     opened = sealing.unseal(sa, data)
