@@ -12,13 +12,16 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
 from xdpsec.config.values_ike import Auth
-from xdpsec.crypto import keyfile
+from xdpsec.crypto import claims, keyfile
 from xdpsec.crypto.malformed import MALFORMED
 from xdpsec.crypto.revocation import Revocation, load_crls
 from xdpsec.crypto.schemes import preferred
 from xdpsec.crypto.signing import PrivateKey, Signer, describe
 from xdpsec.crypto.trust import Expiry, Trust, expiring, load_certificates
 from xdpsec.errors import ConfigError, LocalError
+from xdpsec.ike import identities
+from xdpsec.ike import settings as contract
+from xdpsec.ike.settings import Identity
 
 #: How long ahead the end of a certificate is told.
 _DER = Encoding.DER
@@ -44,6 +47,16 @@ def certificates(raw: bytes, file: str) -> tuple[x509.Certificate, ...]:
         return found
     except MALFORMED:
         raise ConfigError(file, 0, "", "holds no certificate that we can read", _PEM_FIX) from None
+
+
+def doubts(signer: contract.Signer | None, identity: Identity) -> str:
+    """Why a peer by the book would refuse our own certificate for this identity of ours, empty when it would not."""
+    if signer is None or not signer.certificates:
+        return ""
+    leaf = x509.load_der_x509_certificate(signer.certificates[0])
+    if not claims.claims(leaf, identity.kind, identity.data):
+        return f"it does not speak for local_id {identities.show(identity)} (RFC 4945 sec. 3.1)"
+    return claims.unfit(leaf, any_purpose=False)
 
 
 class Credentials:

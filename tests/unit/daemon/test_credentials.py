@@ -8,12 +8,12 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from authority import LEAF, Authority, pem
-from openssl import key_pem
+from authority import LEAF, Authority, der, pem
+from openssl import key, key_pem
 
 from xdpsec.config.values_ike import Auth
 from xdpsec.crypto.signing import Signer
-from xdpsec.daemon.credentials import AHEAD, Credentials
+from xdpsec.daemon.credentials import AHEAD, Credentials, doubts
 from xdpsec.errors import ConfigError, PeerError
 from xdpsec.ike.identities import parse_identity
 
@@ -143,3 +143,19 @@ def test_the_end_is_seen_ahead(files: dict[str, bytes]) -> None:
     first = min(ends for *_, ends in made.ends())
     assert abs(first - now - 365 * 86400) < 120
     assert [(file, one.name) for file, one in made.expiring(first - AHEAD + 1)] == [("/gw.pem", "CN=gw")]
+
+
+@pytest.mark.parametrize(
+    ("text", "more", "why"),
+    [
+        ("gw.example.org", "", ""),
+        ("CN=gw", "", ""),
+        ("other.example.org", "", "does not speak for local_id other.example.org"),
+        ("gw.example.org", "extendedKeyUsage=serverAuth\n", "does not name ipsecIKE"),
+    ],
+)
+def test_what_a_peer_will_not_like(root: Authority, text: str, more: str, why: str) -> None:
+    leaf = root.issue("/CN=gw", LEAF + more + "subjectAltName=DNS:gw.example.org\n")
+    found = doubts(Signer(key("p256"), (der(leaf),)), parse_identity(text))
+    assert (why in found) if why else found == ""
+    assert doubts(None, parse_identity(text)) == doubts(Signer(key("p256")), parse_identity(text)) == ""
