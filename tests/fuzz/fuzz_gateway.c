@@ -5,7 +5,7 @@
 #include "fuzz.h"
 
 /* A worker takes the upper half of the chunks at first and the lowest of these before others; that many suffice. */
-enum { CANARY = 0xa5, FIRST_USED = LAB_CHUNKS - XS_CACHE_BATCH, USED = 64 + 2 * 64 };
+enum { CANARY = 0xa5, FIRST_USED = LAB_CHUNKS - XS_CACHE_BATCH, USED = 2 * 64 + XS_HOLD_DEFAULT + XS_HELD_FOR_HOPS };
 enum { NS_PER_BREATH = 50000 };
 
 _Noreturn void fuzz_failed(const struct fuzz *f, const char *file, int line, const char *what)
