@@ -106,6 +106,23 @@ class Credentials:
             raise ConfigError(auth.key, 0, "", text, 'write signature = "auto"')
         return signer
 
+    def inspect(self, auth: Auth) -> None:
+        """ConfigError for what can be seen to be wrong without a passphrase."""
+        self.trust(auth)
+        if not auth.certificate:
+            return
+        self._certificates(auth.certificate)
+        try:
+            locked = keyfile.encrypted(self._files[auth.key])
+        except LocalError as error:
+            text, _, fix = str(error).partition("; ")
+            raise ConfigError(auth.key, 0, "", text, fix) from None
+        if not locked:
+            self.signer(auth)
+        elif not auth.passphrase:
+            fix = 'add passphrase, such as "prompt" or "credential:NAME", to auth'
+            raise ConfigError(auth.key, 0, "", "is encrypted, and no passphrase is named", fix)
+
     def trust(self, auth: Auth) -> Trust | None:
         """Whom the peer's configuration believes, None where it names no authority."""
         if not auth.ca:

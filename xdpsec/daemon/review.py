@@ -17,7 +17,7 @@ from xdpsec.config.keys import KeyPair, check_owner, check_public, read_keys
 from xdpsec.config.lines import key_lines, line_of
 from xdpsec.config.values import Config
 from xdpsec.daemon import durable, preflight
-from xdpsec.daemon.credentials import certificates
+from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.grants import want_of
 from xdpsec.daemon.ike import files, peers
 from xdpsec.daemon.ike.start import route as local_of
@@ -70,20 +70,20 @@ def _interfaces(config: Config) -> None:
 
 
 def _negotiating(config: Config) -> None:
-    """Peers that negotiate: every file they name, and what stands in it. Passphrases are not asked for: keys that have
-    one are taken to be right."""
+    """Peers that negotiate: every file they name, and what stands in it. Passphrases are not asked for: what
+    they lock is taken to be right."""
     found: dict[str, bytes] = {}
     secrets = {file for _, ike in config.ike_peers for file in ike.secrets}
     for file in files.named(config):
         with _opened(file) as descriptor:
             (check_owner if file in secrets else check_public)(os.fstat(descriptor), file)
             found[file] = files.read(descriptor, file)
+    credentials = Credentials(found, {})
+    credentials.load_crls(file for _, ike in config.ike_peers for file in ike.auth.crl)
     for peer, ike in config.ike_peers:
         peers.identities_of(config, peer, ike, local_of)
         peers.secrets_of(ike, found)
-        for file in (ike.auth.certificate, *ike.auth.ca):
-            if file:
-                certificates(found[file], file)
+        credentials.inspect(ike.auth)
 
 
 # --- keys ----------------------------------------------------------------------------------------------------

@@ -110,6 +110,21 @@ def test_what_does_not_fit(files: dict[str, bytes], change: dict[str, str], text
         made.trust(auth) if "ca" in change else made.signer(auth)
 
 
+def test_what_check_sees_without_a_passphrase(files: dict[str, bytes]) -> None:
+    made = Credentials(files, {})
+    for good in (AUTH, replace(AUTH, key="/locked.key", passphrase="prompt"), replace(AUTH, certificate="", key="")):
+        made.inspect(good)
+    for change, text in (
+        ({"key": "/locked.key"}, "/locked.key: is encrypted, and no passphrase is named"),
+        ({"key": "/empty"}, "/empty: holds no private key"),
+        ({"certificate": "/other.pem"}, "its first certificate is not for the key"),
+        ({"certificate": "/empty", "key": "/locked.key", "passphrase": "prompt"}, "/empty: holds no certificate"),
+        ({"ca": ("/gw.key",)}, "/gw.key: holds no certificate"),
+    ):
+        with pytest.raises(ConfigError, match=text):
+            made.inspect(replace(AUTH, **change))
+
+
 def test_revocation_lists(root: Authority, files: dict[str, bytes]) -> None:
     made = Credentials(files, {})
     signer = made.signer(AUTH)
