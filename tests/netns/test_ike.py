@@ -79,6 +79,42 @@ def test_rekeys_of_ike_and_children_lose_nothing() -> None:
             assert carried == page.verdicts["ENCRYPTED"]  # those of SAs that are gone too
 
 
+@pytest.mark.parametrize("limit", ["rekey_packets = 300", "rekey_bytes = 100000"])
+def test_a_soft_limit_is_a_rekey(limit: str) -> None:
+    """Workers count, and tell when an SA is nearly used up; ten seconds are some hundred packets each way."""
+    with ike_pair(Wishes(count=1, child=limit)) as pair:
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+            since = time.monotonic()
+            time.sleep(10)
+            flows.pause()
+            time.sleep(0.5)
+            assert flows.lost(since, time.monotonic()) == {}
+        for gateway in pair.gateways:
+            assert total(gateway, "xdpsec_ike_rekeys_total", kind="child") >= 2
+            assert len(gateway.ask("list-sas")) <= 8  # what was replaced goes
+
+
+def test_behind_a_nat() -> None:
+    """Gateway A's address is translated on the way: ESP goes in UDP, and B answers to where it comes from."""
+    with ike_pair(Wishes(count=1)) as pair:
+        wan, a, b = pair.where.wan, pair.where.a, pair.where.b
+        rule = f'ip saddr {a.outer} oifname "{b.wan_port}" masquerade'
+        chain = f"type nat hook postrouting priority srcnat;\n{rule}\n"
+        rules = f"table ip nat {{\nchain post {{\n{chain}}}\n}}\n"
+        pair.lab.inside(wan, "nft", "-f", "-", text_input=rules)
+        text = pair.b.config.read_text().replace(f'remote = "{a.outer}"', 'remote = "any"')
+        pair.b.config.write_text(text + 'start = "wait"\n')
+        start(pair)
+        with pair.flows(RATE) as flows:
+            flows.wait(time.monotonic(), UP_SECONDS)
+        for gateway, seen in ((pair.a, b.outer), (pair.b, b.router)):
+            sas = gateway.ask("list-sas")
+            assert {sa["remote"] for sa in sas} == {seen}
+            assert all(sa["encap"] and sa["packets"] for sa in sas)
+
+
 def everything(pair: Pair) -> None:
     pair.a.kill()
     pair.a.start()

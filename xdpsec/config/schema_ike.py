@@ -93,7 +93,8 @@ class IkePart(Table):
     local_id: IdentityText | None = None
     """Who we are: an address, a name, name@domain, "keyid:TEXT" or "CN=...,O=..."; by default our outer address."""
     remote_id: IdentityText | None = None
-    """Who the peer must be; by default its outer address. "*" in a name stands for any part of it."""
+    """Who the peer must be; by default its outer address. Wildcards: "*.example.net", "*@example.net", "10.0.0.0/8",
+    "C=DE, CN=*", "*" for anybody."""
     ike: IkeProposals | None = None
     """Proposals for IKE itself, such as "aes256gcm16-prfsha384-x25519-ke1_mlkem768"."""
     pfs: Literal["prefer", "required", "off"] = "prefer"
