@@ -5,16 +5,19 @@ RFC 7296 sec. 2.5, 2.21, 2.25; sealed by the peer's own keys where that is the p
 
 from __future__ import annotations
 
-import pytest
-from pair import Pair, downs, established, pair, peer
+from dataclasses import replace
 
+import pytest
+from pair import GCM, Pair, downs, established, pair, peer
+
+from xdpsec.crypto import exchange
 from xdpsec.ike.events import Counted, Path
 from xdpsec.ike.v2 import sealing
 from xdpsec.ike.v2.sa import State
-from xdpsec.numbers import ExchangeType, NotifyType, Protocol
+from xdpsec.numbers import ExchangeType, Ke, NotifyType, Protocol
 from xdpsec.wire.header import NO_SPI, Header
 from xdpsec.wire.message import build_clear, parse_payloads
-from xdpsec.wire.payloads import Delete, Nonce, Notify, Payload, Unknown
+from xdpsec.wire.payloads import Delete, KeyExchange, Nonce, Notify, Payload, Unknown
 
 INFORMATIONAL, CREATE = ExchangeType.INFORMATIONAL, ExchangeType.CREATE_CHILD_SA
 
@@ -84,6 +87,18 @@ def test_child_before_authentication_ends_the_half_open_sa() -> None:
     both.run(0.1)
     assert both.b.sa.state == State.KEYED
     answer = send(both, CREATE, Nonce(b"n" * 32), message_id=1)
+    assert answer == (Notify(NotifyType.INVALID_SYNTAX),)
+    assert downs(both.b) == [("refused", NotifyType.INVALID_SYNTAX)]
+
+
+def test_additional_key_exchange_is_the_one_that_was_agreed() -> None:
+    """A value that would do, under the number of another method."""
+    both = pair(peer(ike_offers=(replace(GCM, extra=((Ke.ML_KEM_768,),)),)))
+    both.wire.fate = lambda number, sender, data: (0.01,) if data[18] == 34 else ()
+    both.connect()
+    both.run(0.1)
+    value = exchange.start(Ke.ML_KEM_768, both.a.random).public
+    answer = send(both, ExchangeType.IKE_INTERMEDIATE, KeyExchange(Ke.ML_KEM_1024, value), message_id=1)
     assert answer == (Notify(NotifyType.INVALID_SYNTAX),)
     assert downs(both.b) == [("refused", NotifyType.INVALID_SYNTAX)]
 
