@@ -13,8 +13,9 @@ import pytest
 from pair import Pair, Side, downs, established
 
 from xdpsec.ike.events import ChildFailed
-from xdpsec.ike.v2 import dispatch
-from xdpsec.ike.v2.flow import Ask
+from xdpsec.ike.v2 import dispatch, removal
+from xdpsec.ike.v2.create_child import MakeChild
+from xdpsec.ike.v2.flow import Ask, Steps
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.ike.v2.sa import IkeSa
 from xdpsec.numbers import ExchangeType, NotifyType, Protocol
@@ -278,4 +279,47 @@ def test_a_child_that_the_peer_may_not_have_yet_is_left_alone(proof: str) -> Non
     both.settle()
     both.run(0.5 if proof != "time" else 6.0)
     assert old not in both.b.installed
+    both.agree()
+
+
+# --- peers that do not play by the rules ------------------------------------------------------------------------
+
+
+def never_tidy(self: removal.Tidy, m: Machine, sa: IkeSa) -> Steps[Ask | None]:
+    """Forgets to delete what it has replaced."""
+    yield from ()
+    return None
+
+
+@pytest.mark.parametrize("which", ["the same", "the newest"])
+def test_a_peer_that_rekeys_children_without_end_fills_nothing(monkeypatch: pytest.MonkeyPatch, which: str) -> None:
+    both = established(children=4)
+    both.run(10.0)
+    monkeypatch.setattr(removal.Tidy, "build", never_tidy)
+    monkeypatch.setattr(MakeChild, "_wanted", lambda self, sa: True)
+    settings, first = both.b.peers[0].children[0], both.b.sa.children[only(both.b)]
+    for _ in range(30):
+        newest = tuple(both.b.sa.children.values())[-1]
+        both.b.machine.ask(both.b.sa, MakeChild(settings, None, first if which == "the same" else newest))
+        both.b.machine.handle_timer(both.now)
+        both.settle()
+        both.run(1.0)
+    assert len(both.a.installed) == (2 if which == "the same" else 8)
+    assert both.up()
+
+
+def test_a_successor_that_the_peer_takes_back_leaves_the_old_child_in_use_and_rekeyed_later() -> None:
+    both = established()
+    both.run(10.0)
+    old = only(both.a)
+    both.a.acks = "no room"
+    both.a.machine.rekey_child(old, both.now)
+    both.settle()
+    both.run(2.0)
+    assert only(both.a) == old
+    assert both.b.sending == {0: old}
+    assert both.b.sa.children[only(both.b)].successor == 0
+    both.a.acks = ""
+    both.run(30.0)
+    assert only(both.a) != old
     both.agree()

@@ -129,7 +129,8 @@ def judge(both: Pair) -> None:
         assert side.lost() == set()
         for sa in sas:
             assert not any((sa.asking, sa.tasks, sa.rival, sa.expected, sa.renewing, sa.busy, sa.reassembly))
-            assert not any(one.rekeying or one.deleting for one in sa.children.values())
+            assert not any(one.rekeying or one.deleting or one.successor for one in sa.children.values())
+            assert all(one.rekey_at > both.now for one in (sa, *sa.children.values()))  # it goes on from here
         for machine in side.machines:
             assert machine._waiting is None
             assert not machine._datagrams

@@ -215,25 +215,25 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     if offer is not None and any(one.protocol == Protocol.IKE for one in offer.proposals):
         return (yield from rekey_ike.answer(m, sa, received))
     if rekey_ike.under_way(sa):  # sec. 2.25.2
-        return busy("the IKE SA itself is being rekeyed")
+        return busy()
     which = find_notify(received.payloads, NotifyType.REKEY_SA)
     if which is None:
         return (yield from _answer_child(m, sa, received, None))
     old = children.by_peer(sa, which.protocol, which.spi)
     if old is None:
         return (Notify(NotifyType.CHILD_SA_NOT_FOUND, b"", which.protocol, which.spi),)
-    if old.deleting:  # sec. 2.25.1
-        return busy("the child SA is being deleted")
+    if old.deleting or old.rival_nonce:  # sec. 2.25.1; the peer has replaced it already
+        return busy()
     return (yield from _answer_child(m, sa, received, old))
 
 
 def refuse(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     """The IKE SA is being replaced or closed."""
     yield from ()
-    return busy("the IKE SA is ending")
+    return busy()
 
 
-def busy(why: str) -> Reply:
+def busy() -> Reply:
     """Ask again later (sec. 2.25)."""
     return (Notify(NotifyType.TEMPORARY_FAILURE),)
 
@@ -243,7 +243,7 @@ def _answer_child(m: Machine, sa: IkeSa, received: Received, old: Child | None) 
     nonce, public = find(received.payloads, Nonce), find(received.payloads, KeyExchange)
     if nonce is None:
         raise PeerError("CREATE_CHILD_SA without a nonce", NotifyType.INVALID_SYNTAX)
-    if old is None and len(sa.children) >= m.host.limits.children:
+    if len(sa.children) >= m.host.limits.children * (1 if old is None else 2):
         raise PeerError("the IKE SA has as many children as it may have", NotifyType.NO_ADDITIONAL_SAS)
     group = public.group if public is not None else 0
     deal, chosen = children.choose(m, sa, received.payloads, ike_auth=False, only=old, group=group)

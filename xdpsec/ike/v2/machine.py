@@ -13,7 +13,7 @@ from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, RetireChild
 from xdpsec.ike.leases import Leases
 from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
-from xdpsec.ike.v2 import dispatch, followup, mobike, wishes
+from xdpsec.ike.v2 import dispatch, followup, lifetimes, mobike, wishes
 from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
 from xdpsec.ike.v2.sa import Child, Handshake, IkeSa, State
 from xdpsec.ike.v2.upkeep import next_deadline, tick
@@ -267,8 +267,13 @@ class Machine:
 
     def retire(self, sa: IkeSa, child: Child, reason: str) -> None:
         """The child is gone from the SA and from its workers."""
-        if sa.children.pop(child.spi_in, None) is not None:
-            self.emit(RetireChild(self.number, child.spi_in, child.spi_out, child.settings.index, reason))
+        if sa.children.pop(child.spi_in, None) is None:
+            return
+        self.emit(RetireChild(self.number, child.spi_in, child.spi_out, child.settings.index, reason))
+        for old in sa.children.values():
+            if old.successor == child.spi_in:  # it must live on, and try again
+                old.successor, old.rival_nonce = 0, b""
+                lifetimes.rekey_later(self, old)
 
     def bury(self, sa: IkeSa, reason: str, text: str, notify: int = 0) -> None:
         """The end of an IKE SA; with the last of them the peer is down. It lingers to repeat its last answer, without a

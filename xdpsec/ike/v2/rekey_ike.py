@@ -224,7 +224,7 @@ def deleted(m: Machine, sa: IkeSa) -> None:
 
 def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     """The peer replaces the IKE SA; what we have under way with children goes first (sec. 2.25.1)."""
-    if _children_busy(sa):
+    if _children_busy(sa) or sa.rival is not None:
         return (Notify(NotifyType.TEMPORARY_FAILURE),)
     _bound(m)
     payloads = received.payloads
