@@ -6,7 +6,8 @@ certificate at a time, a CRL. What IKE asks beyond that stands in trust.py. `wal
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from enum import Enum, auto
 
@@ -78,10 +79,8 @@ class Paths:
     def verify(self, chain: Sequence[x509.Certificate], wall: float) -> tuple[x509.Certificate, ...]:
         """The path from chain[0] to an anchor of ours, both included; the rest of `chain` may help, in any order.
         PeerError(AUTHENTICATION_FAILED) with the reason when there is none."""
-        try:
+        with _openssl_refuses():
             return self._verify(chain, wall)
-        except openssl.Error:  # OpenSSL and pyca do not refuse quite the same
-            raise PeerError("the peer sent a malformed certificate", NotifyType.AUTHENTICATION_FAILED) from None
 
     def _verify(self, chain: Sequence[x509.Certificate], wall: float) -> tuple[x509.Certificate, ...]:
         try:
@@ -93,13 +92,23 @@ class Paths:
     def crl_word(self, chain: Sequence[x509.Certificate], wall: float) -> CrlWord:
         """What our CRLs say of chain[0], whose path has been verified."""
         try:
-            _context(self._store_with_crls(wall), chain).verify_certificate()
+            with _openssl_refuses():
+                _context(self._store_with_crls(wall), chain).verify_certificate()
         except openssl.X509StoreContextError as error:
             code = error.errors[0]
             if code == _REVOKED:
                 return CrlWord.REVOKED
             return CrlWord.STALE if code in (_CRL_EARLY, _CRL_LATE) else CrlWord.NONE
         return CrlWord.GOOD
+
+
+@contextmanager
+def _openssl_refuses() -> Iterator[None]:
+    """OpenSSL and pyca do not refuse quite the same certificates."""
+    try:
+        yield
+    except openssl.Error:
+        raise PeerError("the peer sent a malformed certificate", NotifyType.AUTHENTICATION_FAILED) from None
 
 
 def _context(store: openssl.X509Store, chain: Sequence[x509.Certificate]) -> openssl.X509StoreContext:
