@@ -37,6 +37,7 @@ SETTINGS = f"""charon {{
 }}
 """
 METRICS = "127.0.0.1:9310"
+#: Ten thousand peers are read, and their children fenced.
 START_SECONDS = 120.0
 #: strongSwan's first retransmissions come after 4 and 7 s.
 UP_SECONDS = 30
@@ -58,7 +59,7 @@ class Ours:
         self._gateway = Gateway(net.lab, self.side.namespace, self.config)
 
     def start(self) -> float:
-        return self._gateway.start()
+        return self._gateway.start(START_SECONDS)
 
     def stop(self) -> None:
         self._gateway.stop()

@@ -96,19 +96,18 @@ class Config:
     gateway: Gateway
     peers: tuple[Peer, ...]
     lines: Mapping[Path, int] = field(default_factory=dict, repr=False, compare=False, hash=False)
+    #: of all peers, in the order of the file; made once, since thousands of them are asked for again and again
+    children: tuple[Child, ...] = field(init=False, repr=False, compare=False)
+    ike_peers: tuple[tuple[Peer, Ike], ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "children", tuple(child for peer in self.peers for child in peer.children))
+        object.__setattr__(self, "ike_peers", tuple((peer, peer.ike) for peer in self.peers if peer.ike))
 
     def line(self, path: Path) -> int:
         return line_of(self.lines, path)
 
     @property
-    def children(self) -> tuple[Child, ...]:
-        return tuple(child for peer in self.peers for child in peer.children)
-
-    @property
     def manual(self) -> tuple[tuple[Child, Manual], ...]:
         """Children with given keys."""
         return tuple((child, child.manual) for child in self.children if child.manual)
-
-    @property
-    def ike_peers(self) -> tuple[tuple[Peer, Ike], ...]:
-        return tuple((peer, peer.ike) for peer in self.peers if peer.ike)

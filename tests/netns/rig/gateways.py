@@ -70,17 +70,17 @@ class Gateway:
         self._process = self._lab.start(self.namespace, command, self.log, env=self._notification.environment)
         return self._process
 
-    def start(self) -> float:
-        """Start it and wait until it says that it serves; the seconds that took."""
+    def start(self, limit: float = READY_SECONDS) -> float:
+        """Start it and wait until it says that it serves, at most `limit` seconds; the seconds that took."""
         began = time.monotonic()
-        ready = self._notified(self.begin())
+        ready = self._notified(self.begin(), limit)
         if not ready:
             raise GatewayError(f"{self.namespace} did not start:\n{self.tail(12)}")
         return time.monotonic() - began
 
-    def _notified(self, process: Process) -> bool:
+    def _notified(self, process: Process, limit: float) -> bool:
         try:
-            return self._notification.wait(process, READY_SECONDS)
+            return self._notification.wait(process, limit)
         finally:
             self._notification.close()
 
