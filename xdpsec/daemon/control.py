@@ -14,6 +14,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+import cryptography.hazmat.backends.openssl.backend  # noqa: F401 (imported at the first key else; as above)
 import structlog
 import uvloop
 from prometheus_client import CollectorRegistry
