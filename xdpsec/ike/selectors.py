@@ -60,6 +60,8 @@ def of_packet(protocol: int, source_port: int, destination_port: int, source: st
 
 def overlap(one: Selector, other: Selector) -> Selector | None:
     """What both cover, None when that is nothing."""
+    if one == other:
+        return one
     if one.kind != other.kind or (one.protocol and other.protocol and one.protocol != other.protocol):
         return None
     first, last = max(one.first, other.first), min(one.last, other.last)

@@ -149,9 +149,9 @@ def _ike_offers(offers: tuple[Offer, ...]) -> tuple[IkeOffer, ...]:
 
 
 @lru_cache(maxsize=1024)
-def _esp_offer(offer: Offer, ah: bool) -> EspOffer:
+def _esp_offers(offers: tuple[Offer, ...], ah: bool) -> tuple[EspOffer, ...]:
     protocol = Protocol.AH if ah else Protocol.ESP
-    return EspOffer(protocol, _algorithms(offer), offer.integ, offer.ke, offer.extra, offer.esn)
+    return tuple(EspOffer(protocol, _algorithms(one), one.integ, one.ke, one.extra, one.esn) for one in offers)
 
 
 @lru_cache(maxsize=1024)
@@ -175,7 +175,7 @@ def _child(child: Child, negotiated: Negotiated, workers: int, ike: Ike) -> Chil
         index=child.index,
         local=child.local,
         remote=() if leased else child.remote,
-        offers=tuple(_esp_offer(offer, negotiated.ah) for offer in negotiated.offers),
+        offers=_esp_offers(tuple(negotiated.offers), negotiated.ah),
         lifetime=_lifetime(negotiated.rekey, negotiated.rekey_bytes, negotiated.rekey_packets),
         protocol=child.protocol,
         local_ports=child.local_ports,
