@@ -58,6 +58,8 @@ class Ours:
             if "." in case.left_prefix and case.option("mode") != "transport":
                 lab.ip(self.host_namespace, "address", "add", f"{case.left_host}/32", "dev", "eth0")
                 lab.ip(self.namespace, "route", "add", case.left_prefix, "via", "10.99.0.2")
+            if case.scenario == "pool" and case.role == "initiator":
+                lab.ip(self.namespace, "route", "add", case.pool, "via", "10.99.0.2")
 
     def start(self) -> None:
         self.gateway.start()
@@ -77,7 +79,9 @@ class Ours:
 
     def up(self, case: Case) -> None:
         self._begin(words.BringUp(case.key, ""))
-        until(lambda: any(sa.children for sa in self.sas(case)), f"{case.key} is up")
+        # what no worker carries is in no list of SAs
+        empty = case.scenario in ("negotiated", "childless")
+        until(lambda: any(sa.children or empty for sa in self.sas(case)), f"{case.key} is up")
 
     def down(self, case: Case) -> None:
         self._begin(words.BringDown(case.key))
@@ -105,6 +109,10 @@ class Ours:
     def _change_address(self, old: str, new: str) -> None:
         self.lab.ip(self.namespace, "address", "add", f"{new}/16", "dev", OUTSIDE)
         self.lab.ip(self.namespace, "address", "del", f"{old}/16", "dev", OUTSIDE)
+
+    def take(self, leased: str) -> None:
+        """A gateway hands the address to a host behind it."""
+        self.lab.ip(self.host_namespace, "address", "add", f"{leased}/32", "dev", "eth0")
 
     def ping(self, source: str, destination: str, count: int, interval: float = 0.05) -> Pings:
         words = ping_words(source, destination, count, interval)

@@ -137,9 +137,12 @@ class Stage:
         return child
 
     def end(self) -> None:
-        """One side deletes, the other has nothing left."""
-        side = {"left": self.left, "right": self.right}[self.case.option("down", "left")]
-        side.down(self.case)
+        """One side deletes, the other has nothing left of it; but where we were told to be up, we call again."""
+        before = {sa.ident for sa in self.right.sas(self.case)}
+        if self.case.option("down") == "right":
+            self.right.down(self.case)
+            until(lambda: not before & {sa.ident for sa in self.right.sas(self.case)}, "the peer has let go")
+        self.left.down(self.case)
         until(lambda: not self.left.sas(self.case), "the left side has let go")
         until(lambda: not self.right.sas(self.case), "the peer has let go")
 
@@ -175,10 +178,12 @@ def tunnel(stage: Stage) -> str:
 
 
 def negotiated(stage: Stage) -> str:
-    """What our data plane does not carry yet."""
-    both = stage.begin()
+    """What our data plane does not carry yet: the peer has it, and lists what it agreed on."""
+    stage.initiator.up(stage.case)
+    peer = settled(stage.right, stage.case)
+    stage._agreed(peer, "peer", first=True)
     stage.end()
-    return f"negotiated only: {summary(both, both.peer.children[0])}"
+    return f"negotiated only: {summary(Both(peer, peer), peer.children[0])}"
 
 
 def pfs(stage: Stage) -> str:
@@ -277,8 +282,8 @@ def mobike(stage: Stage) -> str:
     mover = stage.by()
     moved = mover.move(case)
     other = stage.right if mover is stage.left else stage.left
-    until(lambda: any(sa.remote.startswith(f"{moved}:") for sa in other.sas(case)), f"the other side knows {moved}")
-    after = only(stage.right, case)
+    until(lambda: any(sa.remote.split(":")[0] == moved for sa in other.sas(case)), f"the other side knows {moved}")
+    after = settled(stage.right, case)
     assert after.ident == before.peer.ident, "not the same SA any more"
     stage.carry()
     stage.end()
@@ -294,6 +299,7 @@ def pool(stage: Stage) -> str:
     mine = child.remote if case.role == "initiator" else child.local
     leased = mine[0].split("/")[0]
     source, destination = leased, case.left_host if case.role == "responder" else case.right_host
+    stage.initiator.take(leased)
     got = stage.initiator.ping(source, destination, PINGS)
     assert got.received == PINGS, f"{got.received} of {PINGS} pings from {source} were answered"
     packets = only(stage.right, case).children[0].packets

@@ -12,7 +12,7 @@ from interop.ike.cases import Case
 
 #: A handshake takes some tens of milliseconds; the cores are shared, and a guest kernel is slow.
 UP_SECONDS = 20.0
-STEP = 0.05
+STEP = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +78,9 @@ class Side(Protocol):
 
     def ping(self, source: str, destination: str, count: int, interval: float = 0.05) -> Pings:
         """From a host of this side."""
+
+    def take(self, leased: str) -> None:
+        """Let a host have the address that the other side leased."""
 
     def kill(self) -> None:
         """End it as a power cut does."""

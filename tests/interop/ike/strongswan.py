@@ -122,7 +122,8 @@ class Charon:
         self.ask("rekey", {"ike": case.key})
 
     def down(self, case: Case) -> None:
-        self.ask("terminate", {"ike": case.key, "timeout": "10000", "loglevel": "-1"})
+        with contextlib.suppress(ViciError):  # there is none to end any more
+            self.ask("terminate", {"ike": case.key, "timeout": "10000", "loglevel": "-1"})
 
     @property
     def host_namespace(self) -> str:
@@ -136,6 +137,9 @@ class Charon:
         self.change_address(old, new)
         self._moved = self._left
         return new
+
+    def take(self, leased: str) -> None:
+        """It has put the address on its loopback interface itself."""
 
     def proofs(self) -> tuple[str, str]:
         """By which method it authenticated itself, and by which the other side was believed (RFC 7427 by scheme)."""

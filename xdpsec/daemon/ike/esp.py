@@ -12,7 +12,7 @@ from xdpsec.config.keys import SaKey
 from xdpsec.config.suites import Suite
 from xdpsec.config.values import Gateway
 from xdpsec.ike.events import DirectionKeys, NegotiatedChild
-from xdpsec.numbers import Protocol
+from xdpsec.numbers import Encr, Protocol
 from xdpsec.policy.sa import Sa
 
 MAX_SELECTORS = 16  # XS_SELECTORS_MAX
@@ -31,6 +31,8 @@ def not_carried(child: NegotiatedChild) -> str:
     """Why no worker takes it: empty, or a few words."""
     if child.protocol != Protocol.ESP:
         return "AH is not carried yet"
+    if child.suite.encr == Encr.NULL_AES_GMAC:
+        return "AES-GMAC is not carried yet"
     if child.mode != "tunnel":
         return "transport mode is not carried yet"
     if ":" in child.path.remote:
