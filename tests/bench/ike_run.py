@@ -22,7 +22,9 @@ from run import BUILD, ROOT, build
 RESULT = ROOT / "build" / "bench-ike.json"
 #: Names of the rows of a part that makes several.
 ROWS = {"crowd": ("memory", "idle", "listing")}
-SMALL = ike_parts.Sizes(connects=100, warm=20, turns=2, some=50, many=200, most=300, idle_seconds=5.0, slow=5)
+SMALL = ike_parts.Sizes(
+    connects=100, warm=20, turns=2, some=50, many=200, most=300, settle_seconds=1.0, idle_seconds=5.0, slow=5
+)
 BEGIN, END = "<!-- figures: tests/bench/ike_run.py --docs -->", "<!-- end of IKE figures -->"
 HEADS = ("name", "role", "ours", "theirs", "ratio")
 

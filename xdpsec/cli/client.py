@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import re
 import select
 import socket
 import time
 import tomllib
 from pathlib import Path
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Any, Self, TypeVar
 
 from xdpsec.channel import operator as words
 from xdpsec.channel.framing import ChannelClosed, FramingError, Wire
@@ -18,6 +20,8 @@ from xdpsec.errors import ConfigError, LocalError
 SOCKET = "control.sock"
 #: Control answers within a turn of its loop. While it starts anew nobody does, for a second or two.
 ANSWER_SECONDS = 10.0
+#: The table's own lines: up to the next header.
+_GATEWAY = re.compile(r"^[ \t]*\[[ \t]*gateway[ \t]*\][^\n]*\n(?:(?![ \t]*\[)[^\n]*\n?)*", re.MULTILINE)
 _NAME_MAX = 107  # sun_path of unix(7), without the closing zero
 
 A = TypeVar("A", bound=words.Answer)
@@ -32,7 +36,7 @@ def run_dir(config: Path) -> Path:
     started from what stood there then."""
     default = str(GatewayTable.model_fields["run_dir"].default)
     try:
-        tree = tomllib.loads(config.read_text())
+        tree = _gateway_table(config.read_text())
     except FileNotFoundError:
         raise ConfigError(str(config), 0, "", "does not exist", "name the gateway's file with --config") from None
     except OSError as error:
@@ -42,6 +46,16 @@ def run_dir(config: Path) -> Path:
     gateway = tree.get("gateway")
     found = gateway.get("run_dir", default) if isinstance(gateway, dict) else default
     return Path(found if isinstance(found, str) else default)
+
+
+def _gateway_table(text: str) -> dict[str, Any]:
+    """The file, of which only [gateway] matters here: thousands of peers take seconds to parse. Where it is not plain
+    which lines are its, all are parsed."""
+    found = _GATEWAY.findall(text)
+    if len(found) == 1 and not any(quotes in text for quotes in ('"""', "'''")):
+        with contextlib.suppress(tomllib.TOMLDecodeError):
+            return tomllib.loads(found[0])
+    return tomllib.loads(text)
 
 
 class Client:

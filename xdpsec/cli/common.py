@@ -17,6 +17,8 @@ FAILURE, BAD_INPUT, NOT_RUNNING = 1, 2, 3
 DEFAULT_CONFIG = Path("/etc/xdpsec/xdpsec.toml")
 #: Columns where nobody's terminal says how many: wide enough that no row of ours breaks.
 PIPE_COLUMNS = 180
+#: Rows from which on a table is laid out without rich.
+MANY = 200
 
 ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="configuration of the gateway", dir_okay=False)]
 TargetsArgument = Annotated[list[str], typer.Argument(metavar="PEER[/CHILD]...", show_default=False)]
@@ -44,6 +46,23 @@ def table(title: str, *columns: str) -> Table:
     for column in columns:
         made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
     return made
+
+
+def show(made: Table) -> None:
+    """A table on stdout. With thousands of rows it is laid out here, the same but for breaking what is too wide: rich
+    takes milliseconds a row."""
+    if made.row_count <= MANY:
+        console().print(made)
+        return
+    columns = []
+    for column in made.columns:
+        cells = [str(column.header), *map(str, column.cells)]
+        width = max(map(len, cells))
+        columns.append([cell.rjust(width) if column.justify == "right" else cell.ljust(width) for cell in cells])
+    head, *rows = ("   ".join(cells).rstrip() for cells in zip(*columns, strict=True))
+    rule = "─" * (sum(len(cells[0]) for cells in columns) + 3 * (len(columns) - 1))
+    title = [str(made.title)] if made.title else []
+    print("\n".join([*title, head, rule, *rows]))
 
 
 def seconds(value: float) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 from xdpsec.channel import negotiation as words
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, seconds, table
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, print_json, seconds, show, table
 
 
 def list_peers(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -22,7 +22,10 @@ def list_peers(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fals
     )
     for row in rows:
         made.add_row(*_cells(row))
-    console().print(made if made.row_count else "no peer negotiates its keys")
+    if made.row_count:
+        show(made)
+    else:
+        print("no peer negotiates its keys")
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

@@ -7,7 +7,7 @@ from typing import Any
 from xdpsec.channel import operator as words
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, seconds, table
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, print_json, seconds, show, table
 
 
 def list_sas(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -35,7 +35,7 @@ def list_sas(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False)
     made = table("", *columns)
     for row in rows:
         made.add_row(*_cells(row))
-    console().print(made)
+    show(made)
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

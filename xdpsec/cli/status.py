@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+from rich.table import Table
+
 from xdpsec.channel import operator as words
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, seconds, table
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, seconds, show, table
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:
@@ -23,17 +25,20 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
     out.print(f"xdpsec {answer['version']}: {answer['state']} for {seconds(answer['uptime_s'])}, {answer['config']}")
     metrics = answer["metrics"]
     out.print(f"metrics: {metrics['error'] or 'http://{address}:{port}/metrics'.format(**metrics)}", soft_wrap=True)
-    out.print(_ports(answer["ports"]), "", _workers(answer["workers"]), "", _children(answer["children"]), sep="\n")
+    show(_ports(answer["ports"]))
+    for made in (_workers(answer["workers"]), _children(answer["children"])):
+        print()
+        show(made)
 
 
-def _ports(rows: list[dict[str, Any]]) -> object:
+def _ports(rows: list[dict[str, Any]]) -> Table:
     made = table("ports", "interface", "side", "XDP", "AF_XDP", ">queues", ">MTU")
     for row in rows:
         made.add_row(row["interface"], row["side"], row["mode"], row["bind"], str(row["queues"]), str(row["mtu"]))
     return made
 
 
-def _workers(rows: list[dict[str, Any]]) -> object:
+def _workers(rows: list[dict[str, Any]]) -> Table:
     columns = (
         "worker",
         ">core",
@@ -58,7 +63,7 @@ def _workers(rows: list[dict[str, Any]]) -> object:
     return made
 
 
-def _children(rows: list[dict[str, Any]]) -> object:
+def _children(rows: list[dict[str, Any]]) -> Table:
     made = table("children", "child", "up", ">worker", "local", "remote")
     for row in rows:
         up = "yes" if row["up"] else f"no: {row['error'] or 'its worker does not serve'}"
