@@ -88,7 +88,7 @@ def _table(title: str, model: type[BaseModel]) -> Iterator[str]:
     for name, field in sorted(rows, key=lambda row: row[0] not in schema.get("required", [])):
         must = "**" if name in schema.get("required", []) else ""
         default = _default(name, field, schema.get("required", []))
-        yield f"| {must}`{name}`{must} | {_type(field)} | {default} | {field['description']} |"
+        yield f"| {must}`{name}`{must} | {_type(field)} | {default} | {' '.join(field['description'].split())} |"
 
 
 def _suite(suite: Suite) -> str:
