@@ -75,7 +75,7 @@ def _negotiating(config: Config) -> None:
     found: dict[str, bytes] = {}
     secrets = {file for _, ike in config.ike_peers for file in ike.secrets}
     for file in files.named(config):
-        with _opened(file) as descriptor:
+        with _opened(file, "name a file that is there") as descriptor:
             (check_owner if file in secrets else check_public)(os.fstat(descriptor), file)
             found[file] = files.read(descriptor, file)
     credentials = Credentials(found, {})
@@ -101,11 +101,11 @@ def _keys(config: Config) -> dict[str, KeyPair]:
 
 
 @contextlib.contextmanager
-def _opened(path: str) -> Iterator[int]:
+def _opened(path: str, fix: str = "give the child a key file") -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "name a file that is there") from None
+        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", fix) from None
     try:
         yield descriptor
     finally:

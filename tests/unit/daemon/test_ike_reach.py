@@ -8,8 +8,9 @@ from collections.abc import Sequence
 
 import pytest
 from crew import run
-from ike_rig import config
+from ike_rig import CONFIG, config
 
+from xdpsec.config.loader import parse
 from xdpsec.config.values import Child
 from xdpsec.daemon.ike import reach as module
 from xdpsec.daemon.ike.reach import Reach
@@ -230,5 +231,30 @@ def test_a_peer_with_fewer_workers_is_not_asked_again() -> None:
         d.reach.failed(0, 1, NotifyType.TS_MAX_QUEUE)
         await asyncio.sleep(0.05)
         assert d.opened == []
+
+    run(test)
+
+
+def test_thousands_are_called_a_few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "AT_ONCE", 2)
+    monkeypatch.setattr(module, "BETWEEN_SECONDS", 0.01)
+    one = CONFIG.replace("MORE", "").split("[peers.branch]")[1].split("\n[peers.road]")[0]
+    lan = one.split("[peers.branch.children.lab]")[0]
+    peers = [
+        ("[peers.branch]" + lan)
+        .replace("branch", f"b{n}")
+        .replace("10.2.", f"10.{n + 10}.")
+        .replace(".113.7", f".113.{n}")
+        for n in range(1, 6)
+    ]
+    text = CONFIG.split("[peers.branch]")[0] + "\n".join(peers)
+
+    async def test() -> None:
+        d = Desk()
+        d.reach = Reach(parse(text, "gw.toml", (0, 1)), d._connect, d._open, d._is_up)
+        d.reach.start()
+        assert d.called == ["b1", "b2"]
+        await d.until(5)
+        assert d.called == [f"b{n}" for n in range(1, 6)]
 
     run(test)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -17,6 +18,8 @@ from xdpsec.numbers import NotifyType
 
 #: A peer that does not answer is called again after the first, then after twice as long, up to the last.
 BACKOFF_FIRST, BACKOFF_LAST = 0.25, 60.0
+#: Peers that are called in one turn at start, and seconds to the next.
+AT_ONCE, BETWEEN_SECONDS = 32, 0.05
 ON_START, ON_TRAFFIC = "on-start", "on-traffic"
 #: The peer has no more for us: what is there must do.
 ENOUGH = frozenset((NotifyType.TS_MAX_QUEUE, NotifyType.NO_ADDITIONAL_SAS))
@@ -64,14 +67,22 @@ class Reach:
         workers = config.gateway.workers
         self._wishes = {c.index: _wishes_of(c, workers) for peer, _ in config.ike_peers for c in peer.children}
         self._running = False
+        self._starting: deque[str] = deque()
 
     def start(self) -> None:
         """Everybody who is to be up with the gateway, and who was wanted before."""
         self._running = True
         for wish in self._all():
             wish.wanted |= _start_of(wish.child) == ON_START
-        for name in dict.fromkeys(wish.child.peer for wish in self._all() if wish.wanted):
-            self.want_peer(name)
+        self._starting = deque(dict.fromkeys(wish.child.peer for wish in self._all() if wish.wanted))
+        self._start_some()
+
+    def _start_some(self) -> None:
+        """Thousands of calls in one turn would keep everybody else waiting."""
+        for _ in range(min(AT_ONCE, len(self._starting))):
+            self.want_peer(self._starting.popleft())
+        if self._starting and self._running:
+            self._loop.call_later(BETWEEN_SECONDS, self._start_some)
 
     def close(self) -> None:
         self._running = False
