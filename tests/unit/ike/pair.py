@@ -22,6 +22,7 @@ from xdpsec.ike.events import (
     NegotiatedChild,
     Note,
     Path,
+    PathChanged,
     RetireChild,
     UseOutbound,
     WorkWanted,
@@ -231,6 +232,9 @@ class Side:
                     self.installed[negotiated.spi_in] = negotiated
                 if ack is not None:
                     self._answer(machine, ticket, ack, now)
+            case PathChanged(path=there, encap=encap):
+                for spi in machine.sa.children:
+                    self.installed[spi] = replace(self.installed[spi], path=there, encap=encap)
             case UseOutbound(spi_in=spi_in, spi_out=spi_out, index=index):
                 assert self.installed[spi_in].spi_out == spi_out
                 self.sending[index] = spi_out

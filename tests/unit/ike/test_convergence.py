@@ -13,12 +13,14 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
-from pair import ESP_GCM, GCM, Pair, Side, child, established, mirrored, peer
+from pair import ESP_GCM, GCM, A, Pair, Side, child, established, mirrored, peer
 
+from xdpsec.ike.events import Path
 from xdpsec.ike.v2.sa import State
 from xdpsec.numbers import Ke
 
-WISHES = ("child", "child", "child", "ike", "ike", "open", "close", "restart", "end")
+WISHES = ("child", "child", "child", "ike", "ike", "open", "close", "move", "move", "restart", "end")
+ADDRESSES = (A, "198.51.100.1", "198.51.100.2")  # of side a
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def wish(both: Pair, side: Side, what: str, chance: random.Random) -> None:
         machine.open_child(side.peers[0].children[0].name, now)
     elif what == "end":
         machine.close(now)
+    elif what == "move":
+        machine.move(replace(machine.sa.path, local=chance.choice(ADDRESSES)), now)
     elif spis and what == "child":
         machine.rekey_child(chance.choice(spis), now)
     elif spis and what == "close":
@@ -123,6 +127,11 @@ def judge(both: Pair) -> None:
         assert len(mine) <= 1
         assert [sa.state for sa in mine] == [State.ESTABLISHED] * len(mine)
         assert [(sa.spi_i, sa.spi_r, sa.sk_d) for sa in mine] == [(sa.spi_i, sa.spi_r, sa.sk_d) for sa in theirs]
+    for mine, theirs in zip(*alive, strict=True):
+        there = mine.path
+        assert theirs.path == Path(there.remote, there.remote_port, there.local, there.local_port)
+        for side, sa in ((both.a, mine), (both.b, theirs)):
+            assert {one.path for one in side.installed.values()} <= {sa.path}
     for side, sas in zip((both.a, both.b), alive, strict=True):
         assert set(side.spis) == {sa.spi_local for sa in sas}
         assert {spi for sa in sas for spi in sa.children} == set(side.installed)

@@ -218,3 +218,26 @@ def test_a_responder_refuses_to_be_moved_by_the_wrong_side(both: Pair) -> None:
     with pytest.raises(PeerError) as refusal:
         mobike.answer(both.a.machine, both.a.sa, received)
     assert refusal.value.notify == NotifyType.UNACCEPTABLE_ADDRESSES
+
+
+@pytest.mark.parametrize("slow", [0.015, 0.05, 0.5])
+def test_a_move_that_meets_a_rekey_of_the_ike_sa_moves_all_the_same(both: Pair, slow: float) -> None:
+    """The update arrives on the IKE SA that was just replaced, or its proof is under way there when it goes."""
+    there = replace(HERE, local=ELSEWHERE)
+    first = [True]
+
+    def fate(number: int, sender: str, data: bytes) -> tuple[float, ...]:
+        if sender == "a" and first[0]:
+            first[0] = False
+            return (slow,)
+        return (0.01,)
+
+    both.wire.fate = fate
+    move(both, there)
+    both.b.machine.rekey_ike(both.now)
+    both.settle()
+    both.run(100.0)
+    assert both.up()
+    assert both.a.sa.path == there
+    assert both.b.sa.path == Path(B, 4500, ELSEWHERE, 4500)
+    assert {path for path, _ in paths(both.b)} == {both.b.sa.path}

@@ -14,7 +14,7 @@ from xdpsec.errors import PeerError
 from xdpsec.ike.events import Path, PathChanged
 from xdpsec.ike.settings import PeerSettings
 from xdpsec.ike.v2 import informational, nat
-from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps
+from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, Task
 from xdpsec.ike.v2.sa import IkeSa, State
 from xdpsec.numbers import ExchangeType, NotifyType
 from xdpsec.wire.message import find_notify
@@ -80,7 +80,8 @@ class Move:
         moved(m, sa, received)
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
-        m.note("warning", "the peer does not accept our new address", ("why", str(error)))
+        if not outlived(m, sa, self, self.path):
+            m.note("warning", "the peer does not accept our new address", ("why", str(error)))
 
 
 def move(m: Machine, sa: IkeSa, path: Path) -> None:
@@ -88,9 +89,23 @@ def move(m: Machine, sa: IkeSa, path: Path) -> None:
     again from the new address at once."""
     if not sa.mobike or not m.initiator or path == sa.path:
         return
-    sa.path = path
-    sa.outbox.hurry(m.now)
+    for one in living(m):
+        one.path = path
+        one.outbox.hurry(m.now)
     m.ask(sa, Move(path), first=True)
+
+
+def outlived(m: Machine, sa: IkeSa, task: Task, path: Path) -> bool:
+    """The IKE SA was replaced in the middle of this exchange: its successor asks again."""
+    if sa is m.sa or m.sa.state != State.ESTABLISHED or m.sa.path != path:
+        return False
+    m.ask(m.sa, task, first=True)
+    return True
+
+
+def living(m: Machine) -> list[IkeSa]:
+    """All of them move: one that is just being replaced has exchanges under way, and one to come takes its path."""
+    return [sa for sa in m.sas if not sa.dead]
 
 
 def watch(m: Machine, sa: IkeSa) -> tuple[Notify, ...]:
@@ -113,10 +128,10 @@ def watched(m: Machine, sa: IkeSa, received: Received) -> None:
 def moved(m: Machine, sa: IkeSa, received: Received) -> None:
     """Commit: the children follow, in UDP where a NAT is on the new path."""
     seen = nat.detect(received.payloads, sa.spi_i, sa.spi_r, received.path)
-    if seen is not None:
-        sa.nat_here, sa.nat_there = seen
-        told = find_notify(received.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)
-        sa.seen_as = hash(told.data) if told is not None else 0
+    told = find_notify(received.payloads, NotifyType.NAT_DETECTION_DESTINATION_IP)
+    for one in living(m):
+        one.nat_here, one.nat_there = seen or (one.nat_here, one.nat_there)
+        one.seen_as = hash(told.data) if told is not None else 0
     m.emit(PathChanged(m.number, sa.path, sa.encap))
 
 
@@ -137,10 +152,11 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
         if m.initiator:
             raise PeerError("only the side that began may move the tunnel", NotifyType.UNACCEPTABLE_ADDRESSES)
         # commit
-        sa.path = received.path
-        if asks is not None:
-            sa.nat_here, sa.nat_there = asks
-        m.ask(sa, Reached(m.host.random(COOKIE2), received.path), first=True)
+        for one in living(m):
+            one.path = received.path
+            if asks is not None:
+                one.nat_here, one.nat_there = asks
+        m.ask(m.sa, Reached(m.host.random(COOKIE2), received.path), first=True)
     if asks is not None:
         reply = (*reply, *nat.notifies(sa.spi_i, sa.spi_r, received.path, m.settings.force_encap))
     return reply
@@ -186,4 +202,5 @@ class Reached:
             m.emit(PathChanged(m.number, sa.path, sa.encap))
 
     def refused(self, m: Machine, sa: IkeSa, error: PeerError) -> None:
-        m.note("warning", "the peer's new address is not proved", ("why", str(error)))
+        if not outlived(m, sa, self, self.path):
+            m.note("warning", "the peer's new address is not proved", ("why", str(error)))
