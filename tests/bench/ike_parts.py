@@ -16,6 +16,8 @@ from typing import Any
 import ike_net
 import ike_offers
 import ike_parse
+import ike_rekey
+import ike_sides
 from ike_field import Flood, Station, group
 from ike_people import GUESTS, Papers, people
 from ike_sides import Ours, Theirs
@@ -27,6 +29,7 @@ Told = Callable[[str], None]
 #: Calls at a time, fewer than make strongSwan ask for cookies (30).
 WINDOW = 25
 FLOOD_RATE, FLOOD_SECONDS, HONEST = 20_000, 20, 20
+REKEY_RATE = 50_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Sizes:
     settle_seconds: float = 125.0  # signs of life are asked for then as often as ever
     idle_seconds: float = 60.0
     slow: int = 50
+    rekeys: int = 1000
 
 
 def handshakes(name: str, sizes: Sizes, told: Told) -> list[Row]:
@@ -234,20 +238,29 @@ def stall(sizes: Sizes, told: Told) -> list[Row]:
     return [{"name": "stall", "p99_ms": round(p99, 2), "answers": len(took), "slow": sizes.slow, "up": said["up"]}]
 
 
+def rekey(sizes: Sizes, told: Told, program: Path) -> list[Row]:
+    rows = []
+    for start, rate in ((None, REKEY_RATE), (ike_sides.rekeyed, REKEY_RATE // 10)):
+        rows.append(ike_rekey.measure(program, start, rate, sizes.rekeys))
+        told(f"rekey: {rows[-1]}")
+    return rows
+
+
 def parse(told: Told) -> list[Row]:
     worst, name = ike_parse.measure()
     told(f"parse: {worst:.3f} ms for {name}")
     return [{"name": "parse", "worst_ms": round(worst, 4), "shape": name}]
 
 
-def everything(sizes: Sizes, told: Told, flooder: Path, only: Sequence[str]) -> list[Row]:
+def everything(sizes: Sizes, told: Told, programs: Path, only: Sequence[str]) -> list[Row]:
     parts: dict[str, Callable[[], list[Row]]] = {
         **{
             name: lambda name=name: handshakes(name, sizes, told)  # type: ignore[misc]
             for name in ("psk-x25519", "ecdsa-p256", "psk-x25519-wide-offer")
         },
         "crowd": lambda: crowd(sizes, told),
-        "flood": lambda: flood(sizes, told, flooder),
+        "flood": lambda: flood(sizes, told, programs / "bench-flood"),
+        "rekey": lambda: rekey(sizes, told, programs / "bench-seqflow"),
         "stall": lambda: stall(sizes, told),
         "parse": lambda: parse(told),
     }

@@ -1,7 +1,7 @@
 """`make bench-ike`: what IKE costs, ours beside strongSwan's; prints a table, writes build/bench-ike.json.
 
 ike_run.py [--only PART ...] [--role ROLE] [--small] [--docs]. Parts: psk-x25519, ecdsa-p256, psk-x25519-wide-offer,
-crowd (memory, idle, listing), flood, stall, parse. Rows of parts that were not run stay as they were. Needs root.
+crowd (memory, idle, listing), flood, rekey, stall, parse. Rows of parts that were not run stay. Needs root.
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def main() -> int:
     sizes = SMALL if asked.small else ike_parts.Sizes()
     if asked.role:
         sizes = dataclasses.replace(sizes, roles=(asked.role,))
-    flooder = BUILD / "tests" / "bench" / "bench-flood"
-    rows = merge(ike_parts.everything(sizes, errors.print, flooder, asked.only), asked.only)
+    programs = BUILD / "tests" / "bench"
+    rows = merge(ike_parts.everything(sizes, errors.print, programs, asked.only), asked.only)
     if not asked.small:
         RESULT.write_text(json.dumps(rows, indent=1) + "\n")
     Console(highlight=False).print(table(rows))

@@ -15,12 +15,13 @@ from pathlib import Path
 
 from ike_net import INSIDE, OUTSIDE, Net, Side, cpu_seconds, processes, pss_kib
 from ike_people import GATEWAY_ID, LOCAL, Papers, Person
+from ike_rekey import PSK, End
 from netns.rig.gateways import Gateway
 
 from xdpsec.channel import negotiation
 from xdpsec.cli.client import Client, run_dir
 from xdpsec.demo.children import USER
-from xdpsec.demo.lab import LabError, Process
+from xdpsec.demo.lab import Lab, LabError, Process
 
 CHARON = "/usr/lib/ipsec/charon"
 PLUGINS = (
@@ -124,30 +125,18 @@ start = "wait"
 """
 
 
-class Theirs:
-    """`calls`: it is the peers of that gateway, each at its own address; else the gateway of all these peers."""
+class Charon:
+    """strongSwan in a namespace, its two configuration files in `directory`."""
 
-    def __init__(
-        self, net: Net, crowd: Iterable[Person], papers: Papers, name: str = "theirs", calls: Side | None = None
-    ) -> None:
-        self.net, self.side = net, net.theirs
-        self.directory = net.lab.directory / name
-        self.directory.mkdir()
-        for folder in ("x509", "x509ca", "private", "ecdsa", "rsa", "pkcs8"):
-            (self.directory / folder).mkdir()
-        (self.directory / "strongswan.conf").write_text(SETTINGS)
-        (self.directory / "swanctl.conf").write_text(_swanctl(self.side, crowd, papers, calls))
-        if papers.gateway is not None and papers.ca is not None:
-            (self.directory / "x509ca" / "ca.pem").write_bytes(papers.ca.pem)
-            (self.directory / "x509" / "gateway.pem").write_bytes(papers.gateway.pem)
-            (self.directory / "private" / "gateway.key").write_bytes(papers.gateway.key_pem)
+    def __init__(self, lab: Lab, namespace: str, directory: Path) -> None:
+        self.lab, self.namespace, self.directory = lab, namespace, directory
         self._process: Process | None = None
 
     def start(self) -> None:
         # its pid file lies in /run, one for the machine: here it has a /run of its own
         stage = f'mount --bind "{self.directory}" {STAGE} && mount -t tmpfs none /run && exec {CHARON}'
         words = ["env", f"STRONGSWAN_CONF={STAGE}/strongswan.conf", "sh", "-c", stage]
-        self._process = self.net.lab.start(self.side.namespace, words, self.directory / "stdout")
+        self._process = self.lab.start(self.namespace, words, self.directory / "stdout")
         deadline = time.monotonic() + START_SECONDS
         while not (self.directory / "vici").exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
@@ -157,7 +146,7 @@ class Theirs:
 
     def stop(self) -> None:
         if self._process is not None:
-            self.net.lab.stop(self._process)
+            self.lab.stop(self._process)
 
     def swanctl(self, *words: str) -> str:
         command = ["env", f"SWANCTL_DIR={self.directory}", "swanctl", *words]
@@ -167,6 +156,25 @@ class Theirs:
         if done.returncode != 0:
             raise LabError(f"swanctl {words[0]}: {(done.stderr or done.stdout)[-300:]}")
         return done.stdout
+
+
+class Theirs(Charon):
+    """`calls`: it is the peers of that gateway, each at its own address; else the gateway of all these peers."""
+
+    def __init__(
+        self, net: Net, crowd: Iterable[Person], papers: Papers, name: str = "theirs", calls: Side | None = None
+    ) -> None:
+        super().__init__(net.lab, net.theirs.namespace, net.lab.directory / name)
+        self.net, self.side = net, net.theirs
+        self.directory.mkdir()
+        for folder in ("x509", "x509ca", "private", "ecdsa", "rsa", "pkcs8"):
+            (self.directory / folder).mkdir()
+        (self.directory / "strongswan.conf").write_text(SETTINGS)
+        (self.directory / "swanctl.conf").write_text(_swanctl(self.side, crowd, papers, calls))
+        if papers.gateway is not None and papers.ca is not None:
+            (self.directory / "x509ca" / "ca.pem").write_bytes(papers.ca.pem)
+            (self.directory / "x509" / "gateway.pem").write_bytes(papers.gateway.pem)
+            (self.directory / "private" / "gateway.key").write_bytes(papers.gateway.key_pem)
 
     def cpu(self) -> float:
         return sum(cpu_seconds(pid) for pid in processes(self.net.lab, self.side.namespace))
@@ -226,3 +234,28 @@ def _connection(side: Side, person: Person, calls: Side | None, local: str, remo
       remote_ts = {far_ts} }} }}
   }}
 """
+
+
+def rekeyed(lab: Lab, a: End, b: End) -> None:
+    """charon as the far end of the rekeys."""
+    directory = lab.directory / "charon"
+    directory.mkdir()
+    (directory / "strongswan.conf").write_text(SETTINGS)
+    (directory / "swanctl.conf").write_text(f"""connections {{ a {{
+    version = 2
+    local_addrs = {b.outer}
+    remote_addrs = {a.outer}
+    mobike = no
+    rekey_time = 0
+    local {{ auth = psk
+      id = {b.identity} }}
+    remote {{ auth = psk
+      id = {a.identity} }}
+    children {{ net {{ local_ts = {b.prefix}
+      remote_ts = {a.prefix}
+      rekey_time = 0 }} }}
+  }} }}
+secrets {{ ike {{ id = {a.identity}
+  secret = "{PSK}" }} }}
+""")
+    Charon(lab, b.gateway, directory).start()
