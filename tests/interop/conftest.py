@@ -6,13 +6,17 @@ is red. `--left strongswan` proves the rows themselves, without a gateway of our
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
+from interop.ike import alone
 from interop.ike.arena import LEFTS
 from interop.ike.cases import PEERS, Case, matrix
 from interop.results import Results
 
 RESULTS = pytest.StashKey[Results]()
+ALONE = "test_ours_only.py"
 CHOSEN = pytest.StashKey[list[Case]]()
 
 
@@ -49,10 +53,16 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("arena,case", rows, ids=[case.title for case in cases], indirect=["arena"], scope="module")
 
 
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    """What has a stage of its own in `make test` is told in the whole table alone."""
+    return True if collection_path.name == ALONE and not config.getoption("--whole") else None
+
+
 def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """With --whole, nothing may be left out, whatever was selected or fell over."""
     if session.config.getoption("--whole") and not session.config.getoption("collectonly"):
         wanted = [(PEERS[case.peer], case.role, case.name) for case in session.config.stash[CHOSEN]]
+        wanted += [(alone.PEER, alone.ROLE, proof.case) for proof in alone.proofs()]
         if session.config.stash[RESULTS].complete(wanted) and exitstatus == pytest.ExitCode.OK:
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
