@@ -6,6 +6,7 @@ has carried enough packets. What a host's socket or a full ring loses counts as 
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 import time
@@ -26,6 +27,8 @@ PSK = "rekeys under traffic 0123456789abcdef"
 PORTS = (7001, 7002)
 PACKETS = 100  # that each SA carries, each way
 PATIENCE = 10.0  # seconds for one rekey
+#: Seconds between two: a replaced SA keeps its place for a while, and there are places for some dozens.
+EVERY = 0.08
 LEAD = 2.0  # seconds of traffic before the first rekey
 LONGEST = 900  # seconds of traffic, unless it is stopped before
 
@@ -94,7 +97,7 @@ def ours(lab: Lab, end: End, other: End) -> Gateway:
     config.write_text(f"""[gateway]
 outside = ["wan0"]
 inside = ["lan0"]
-workers = 1
+workers = [{_core(end)}]
 user = "{USER}"
 run_dir = "{directory}/run"
 state_dir = "{directory}/state"
@@ -111,6 +114,12 @@ remote = ["{other.prefix}"]
 start = "{"on-start" if end.letter == "a" else "wait"}"
 """)
     return Gateway(lab, end.gateway, config)
+
+
+def _core(end: End) -> int:
+    """Each gateway's worker has one to itself, where there are two."""
+    cores = sorted(os.sched_getaffinity(0))
+    return cores[-end.number % len(cores)]
 
 
 class Rekeys:
@@ -134,11 +143,13 @@ class Rekeys:
         fewest, done = 1 << 62, 0
         known = {row.spi for row in self.rows()}
         for _ in range(count):
+            began = time.monotonic()
             self._client.ask(negotiation.Rekey("b", "net"), negotiation.Begun)
             fresh = self._fresh(known)
             known |= {row.spi for row in fresh}
             fewest = min([fewest, *(self._carried(row.spi) for row in fresh)])
             done += 1
+            time.sleep(max(0.0, began + EVERY - time.monotonic()))
         return done, fewest
 
     def _fresh(self, known: set[int]) -> list[words.SaRow]:
