@@ -14,7 +14,6 @@ from typing import Any, Self, TypeVar
 
 from xdpsec.channel import operator as words
 from xdpsec.channel.framing import ChannelClosed, FramingError, Wire
-from xdpsec.config.schema import GatewayTable
 from xdpsec.errors import ConfigError, LocalError
 
 SOCKET = "control.sock"
@@ -34,7 +33,6 @@ class NotRunning(LocalError):
 def run_dir(config: Path) -> Path:
     """Where the gateway of the file `config` keeps its socket. Nothing else of the file need be right: whoever runs was
     started from what stood there then."""
-    default = str(GatewayTable.model_fields["run_dir"].default)
     try:
         tree = _gateway_table(config.read_text())
     except FileNotFoundError:
@@ -44,8 +42,14 @@ def run_dir(config: Path) -> Path:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise ConfigError(str(config), 0, "", "is not TOML", "`xdpsec check` says where") from None
     gateway = tree.get("gateway")
-    found = gateway.get("run_dir", default) if isinstance(gateway, dict) else default
-    return Path(found if isinstance(found, str) else default)
+    found = gateway.get("run_dir") if isinstance(gateway, dict) else None
+    return Path(found if isinstance(found, str) else _default())
+
+
+def _default() -> str:
+    from xdpsec.config.schema import GatewayTable  # takes longer to load than most answers to come
+
+    return str(GatewayTable.model_fields["run_dir"].default)
 
 
 def _gateway_table(text: str) -> dict[str, Any]:

@@ -2,32 +2,13 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import sys
+from collections.abc import Sequence
 
 import typer
 
-from xdpsec.cli import (
-    bench,
-    check,
-    demo,
-    doctor,
-    down,
-    drops,
-    explain,
-    fence,
-    key,
-    keylog,
-    log,
-    peers,
-    pki,
-    rekey,
-    run,
-    sas,
-    status,
-    stop,
-    up,
-)
 from xdpsec.cli.client import NotRunning
 from xdpsec.cli.common import BAD_INPUT, FAILURE, NOT_RUNNING, complain
 from xdpsec.errors import ConfigError, XdpsecError
@@ -35,41 +16,61 @@ from xdpsec.errors import ConfigError, XdpsecError
 #: Set it to see where an error that we did not foresee came from.
 TRACEBACK = "XDPSEC_TRACEBACK"
 
-app = typer.Typer(
-    name="xdpsec",
-    help="IPsec gateway for Linux: XDP and AF_XDP data plane.",
-    no_args_is_help=True,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-for name, command in (
-    ("run", run.run),
-    ("stop", stop.stop),
-    ("fence", fence.fence),
-    ("check", check.check),
-    ("status", status.status),
-    ("list-sas", sas.list_sas),
-    ("list-peers", peers.list_peers),
-    ("up", up.up),
-    ("down", down.down),
-    ("rekey", rekey.rekey),
-    ("explain", explain.explain),
-    ("log", log.log),
-    ("keylog", keylog.keylog),
-    ("drops", drops.drops),
-    ("doctor", doctor.doctor),
-    ("key", key.key),
-    ("demo", demo.demo),
-):
-    app.command(name)(command)
-app.add_typer(pki.app, name="pki", help="A small authority: its certificate, requests, what it signs.")
-app.command("bench", context_settings={"allow_extra_args": True, "ignore_unknown_options": True})(bench.bench)
+#: Command -> its module, in the order of the help. Only the one that is asked for is loaded: some need half of the
+#: tree, and a listing should not take longer to begin than to list.
+COMMANDS = {
+    "run": "run",
+    "stop": "stop",
+    "fence": "fence",
+    "check": "check",
+    "status": "status",
+    "list-sas": "sas",
+    "list-peers": "peers",
+    "up": "up",
+    "down": "down",
+    "rekey": "rekey",
+    "explain": "explain",
+    "log": "log",
+    "keylog": "keylog",
+    "drops": "drops",
+    "doctor": "doctor",
+    "key": "key",
+    "demo": "demo",
+    "pki": "pki",
+    "bench": "bench",
+}
+PASSES_ON = {"allow_extra_args": True, "ignore_unknown_options": True}
+
+
+def application(words: Sequence[str]) -> typer.Typer:
+    """What serves this command line: the command that it names, or all of them."""
+    app = typer.Typer(
+        name="xdpsec",
+        help="IPsec gateway for Linux: XDP and AF_XDP data plane.",
+        no_args_is_help=True,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(_nothing)
+    named = [word for word in words if not word.startswith("-")][:1]
+    for name in named if named and named[0] in COMMANDS else COMMANDS:
+        module = importlib.import_module(f"xdpsec.cli.{COMMANDS[name]}")
+        if name == "pki":
+            app.add_typer(module.app, name=name, help="A small authority: its certificate, requests, what it signs.")
+        else:
+            settings = PASSES_ON if name == "bench" else {}
+            app.command(name, context_settings=settings)(getattr(module, name.replace("-", "_")))
+    return app
+
+
+def _nothing() -> None:
+    """IPsec gateway for Linux: XDP and AF_XDP data plane."""
 
 
 def main() -> None:
     """Runs the command line; never returns."""
     try:
-        app()
+        application(sys.argv[1:])()
     except Exception as error:
         if TRACEBACK in os.environ:
             raise
