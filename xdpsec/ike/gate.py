@@ -320,15 +320,21 @@ class Gate:
         self._touched[number] = machine
         if number in self.openings and not machine.half_open:
             self._opened(number)
-        if machine.established and (heir_of := self.machines.get(self._heirs.pop(number, 0))) is not None:
-            heir_of.give_way(self._now)
-            self._concerned[heir_of.number] = heir_of
+        if machine.established and number in self._heirs:
+            self._succeed(machine, self._heirs.pop(number))
         if machine.established and machine.peer is not None and number not in self._filed:
             name = self._filed[number] = machine.peer.name
             self._known.setdefault(name, {})[number] = machine
         self._schedule(machine)
         if machine.done:
             self._remove(number)
+
+    def _succeed(self, heir: Talker, ike: int) -> None:
+        """Machines of one identity see to that themselves, unless they may stand side by side."""
+        old = self.machines.get(ike)
+        if old is not None and heir.peer is not None and heir.peer.uniqueness == "off":
+            old.give_way(self._now)
+            self._concerned[ike] = old
 
     def _schedule(self, machine: Talker) -> None:
         """One entry of the heap is good, that in _timers; others are passed over when they come up."""

@@ -395,7 +395,7 @@ def test_a_machine_that_must_authenticate_anew_goes_when_its_heir_stands() -> No
     stage = Stage()
     stage.gate.connect("somebody", 0.0)
     (old,) = stage.puppets
-    old.peer = type("Peer", (), {"name": "one"})()
+    old.peer = type("Peer", (), {"name": "one", "uniqueness": "off"})()
     stage.gate.reauthenticate(old.number, 1.0)  # it has not even authenticated once
     assert len(stage.puppets) == 1
     old.established, old.due, old.again = True, 5.0, 9.0
@@ -412,7 +412,7 @@ def test_a_machine_that_must_authenticate_anew_goes_when_its_heir_stands() -> No
     stage.gate.reauthenticate(old.number, 10.0)
     heir = stage.puppets[2]
     assert old.gave_way == []
-    heir.established, heir.due = True, 11.0
+    heir.established, heir.peer = True, old.peer
     stage.settle(heir)
     assert old.gave_way == [10.0]
 

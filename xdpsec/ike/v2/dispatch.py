@@ -70,6 +70,9 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
     if arrival != Arrival.NEW or sa.dead:
         m.count("ike_ignored", arrival.value)
         return
+    if sa.initiator and sa.state < State.ESTABLISHED:
+        m.count("ike_ignored", "early")  # it overtook the answer that makes it welcome, and will come again
+        return
     opened = _open(sa, head, data)
     if opened is None:
         return

@@ -23,6 +23,9 @@ RETRY = 10.0  # seconds until a rekey that failed is tried again, and up to as m
 def begin_ike(m: Machine, sa: IkeSa) -> None:
     """Of an IKE SA that stands. Who began the talk also begins it anew, where reauthentication is wanted: a rekey gives
     fresh keys, but no fresh proof (sec. 2.8.3)."""
+    if sa.leave_at:
+        sa.rekey_at, sa.reauth_at, sa.expire_at = 0.0, 0.0, sa.leave_at
+        return
     again = m.settings.reauthentication
     if again and m.initiator and not sa.reauth_at:
         sa.reauth_at = m.now + again * (1 - m.settings.lifetime.jitter * _share(m))

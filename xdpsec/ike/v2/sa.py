@@ -176,7 +176,7 @@ class IkeSa:
         *("inbox", "outbox", "fingerprint", "answered", "asking", "busy", "tasks", "children", "handshake"),
         *("reassembly", "fragments", "nat_here", "nat_there", "mobike", "intermediate", "ppk", "heard", "sent"),
         *("rekey_at", "expire_at", "nonce", "rival", "farewell", "leaving"),
-        *("renewing", "expected", "aside", "reauth_at", "seen_as"),
+        *("renewing", "expected", "aside", "reauth_at", "leave_at", "seen_as"),
     )
 
     def __init__(self, initiator: bool, path: Path, limits: Limits, now: float) -> None:
@@ -217,6 +217,7 @@ class IkeSa:
         self.expected: Expected | None = None  # the peer's SA in the making, between CREATE_CHILD_SA and FOLLOWUP_KE
         self.aside = False  # another IKE SA has taken over; its end is not the end of the talk with the peer
         self.reauth_at = 0.0  # 0 = never
+        self.leave_at = 0.0  # when another talk with the peer has taken over, 0 = none has
         self.seen_as = 0  # hash of where the peer last said that it sees us (mobike.py), 0 = not asked yet
         self.leaving = False  # the peer deletes this SA; our reply is on its way
         self.farewell = ("deleted", "", 0)  # what IkeDown will say once this SA has been deleted: reason, text, notify
@@ -256,7 +257,7 @@ class IkeSa:
         """What a rekey does not negotiate anew."""
         self.fragments, self.nat_here, self.nat_there = old.fragments, old.nat_here, old.nat_there
         self.mobike, self.intermediate, self.ppk = old.mobike, old.intermediate, old.ppk
-        self.reauth_at = old.reauth_at
+        self.reauth_at, self.leave_at = old.reauth_at, old.leave_at
 
     def use_keys(self, suite: Suite, keys: IkeKeys) -> None:
         """From the next message on, either way."""

@@ -82,7 +82,8 @@ def outlived(m: Machine) -> None:
         if sa.state != State.DEAD:
             soon = m.now + m.host.limits.outlived_seconds
             sa.expire_at = min(sa.expire_at or soon, soon)
-            sa.rekey_at = 0.0  # a successor would live on
+            sa.rekey_at = sa.reauth_at = 0.0
+            sa.leave_at = sa.expire_at  # of its successors too, should the peer still make one
 
 
 def elsewhere(m: Machine, gone: Child) -> None:
