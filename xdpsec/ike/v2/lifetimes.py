@@ -57,6 +57,9 @@ def due(sa: IkeSa) -> float | None:
 
 def tick(m: Machine, sa: IkeSa) -> None:
     """Everything that is due now."""
+    if sa.leave_at and m.now >= sa.leave_at and not _succeeded(m):
+        sa.leave_at = 0.0
+        begin_ike(m, sa)
     if sa.expire_at and m.now >= sa.expire_at:
         sa.rekey_at = sa.expire_at = sa.reauth_at = 0.0
         reason = "rekeyed" if sa.state == State.REKEYED else "expired"
@@ -77,6 +80,12 @@ def tick(m: Machine, sa: IkeSa) -> None:
         elif child.rekey_at and m.now >= child.rekey_at:
             child.rekey_at = 0.0
             m.ask(sa, create_child.MakeChild(child.settings, child.resource, child))
+
+
+def _succeeded(m: Machine) -> bool:
+    """The talk that took over still stands, and has not been taken over in its turn."""
+    others = m.registry.established(m.settings.name, m.remote_id)
+    return any(one is not m and one.sas and one.sa.state == State.ESTABLISHED and not one.sa.leave_at for one in others)
 
 
 def _span(m: Machine, life: Lifetime) -> tuple[float, float]:
