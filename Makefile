@@ -24,7 +24,7 @@ bench-ike: ## what IKE costs, beside strongSwan; writes build/bench-ike.json
 fuzz:    ## a million mutated frames
 	@.venv/bin/python tests/run fuzz
 fuzz-ike: ## an hour of what strangers send, under coverage; keeps what it learned
-	@for target in ike_codec ike_gate; do .venv/bin/python tests/fuzz/guided.py $$target --seconds 1800 --keep || exit 1; done
+	@for target in ike_codec ike_gate ike_proofs; do .venv/bin/python tests/fuzz/guided.py $$target --seconds 1200 --keep || exit 1; done
 mutants: ## break one check at a time; a test named beforehand must fail
 	@tests/mutants
 interop: ## every row with a Linux kernel, strongSwan and OpenIKED as peers; writes build/interop.json

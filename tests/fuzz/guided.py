@@ -22,7 +22,7 @@ from xdpsec.numbers import ConfigAttribute, Encr, Ke, NotifyType
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CHILD = HERE / "ike_child.py"
-TARGETS = ("ike_codec", "ike_gate")
+TARGETS = ("ike_codec", "ike_gate", "ike_proofs")
 LONGEST, SLOWEST = 4096, 5  # bytes of an input, seconds for one
 
 

@@ -17,7 +17,7 @@ import atheris
 sys.meta_path[:] = [finder for finder in sys.meta_path if "editable" not in type(finder).__module__]
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
-with atheris.instrument_imports(include=["xdpsec", "ike_codec", "ike_gate"]):
+with atheris.instrument_imports(include=["xdpsec", "ike_codec", "ike_gate", "ike_proofs"]):
     target = importlib.import_module(sys.argv[1])
     from xdpsec.numbers import PayloadType
     from xdpsec.wire.payloads.notices import Notify, parse_notify
