@@ -18,6 +18,8 @@ ROLES = ("initiator", "responder")
 LEFT_ROUTER, RIGHT_ROUTER = "10.60.255.254", "10.59.255.254"
 LEFT_OUTER = "10.60.0.1"
 LEFT_SECOND = "10.60.0.2"
+#: In place of a proposal: whatever the daemon has when nothing is configured.
+DEFAULT = "default"
 LEFT_ID, RIGHT_ID = "left.example", "right.example"
 #: In the third byte, so that no address ends in 0 or 255.
 BLOCK = 200

@@ -109,6 +109,9 @@ class Iked:
     def rekey_ike(self, case: Case) -> None:
         raise NotImplementedError("iked rekeys by lifetime alone")
 
+    def reauthenticate(self, case: Case) -> None:
+        raise NotImplementedError("iked does not reauthenticate")
+
     def down(self, case: Case) -> None:
         self._ctl("reset", "id", LEFT_ID)
 

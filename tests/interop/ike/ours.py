@@ -92,6 +92,9 @@ class Ours:
     def rekey_ike(self, case: Case) -> None:
         self._begin(words.Rekey(case.key, ""))
 
+    def reauthenticate(self, case: Case) -> None:
+        """It does so by itself, after the option `reauth`."""
+
     def _begin(self, wish: words.BringUp | words.BringDown | words.Rekey) -> None:
         """As `xdpsec up`, `down` and `rekey` do."""
         with self._client() as client:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interop.ike import credentials
-from interop.ike.cases import LEFT_ID, RIGHT_ID, Case
+from interop.ike.cases import DEFAULT, LEFT_ID, RIGHT_ID, Case
 from interop.ike.ground import OUTSIDE
 from interop.ike.strongswan import PPK_ID, WIDE
 
@@ -43,7 +43,7 @@ def _peer(directory: Path, case: Case) -> list[str]:
     begins = case.role == "initiator"
     lines = [
         f"[peers.{case.key}]", f'remote = "{case.right_seen}"', f'local_id = "{LEFT_ID}"', f'remote_id = "{RIGHT_ID}"',
-        f"auth = {_auth(directory, case)}", f"ike = {_list(case.option('left-ike', case.ike))}",
+        f"auth = {_auth(directory, case)}", *_proposals("ike", case.option("left-ike", case.ike)),
         f"mobike = {str(bool(case.option('mobike'))).lower()}",
     ]  # fmt: skip
     if case.option("fragmentation") == "no":
@@ -52,6 +52,8 @@ def _peer(directory: Path, case: Case) -> list[str]:
         lines.append("fragmentation = 800")  # an answer without CERTREQ and with one certificate fits 1280
     if case.option("dpd"):
         lines.append(f"dpd = {case.option('dpd').removesuffix('s')}")
+    if case.option("reauth"):
+        lines.append(f"reauth_time = {case.option('reauth').removesuffix('s')}")
     if case.option("childless"):
         lines.append(f'childless = "{case.option("childless") if begins else "allow"}"')
     if case.option("ppk"):
@@ -61,14 +63,17 @@ def _peer(directory: Path, case: Case) -> list[str]:
         local, remote = (case.pool, remote) if begins else (local, case.pool)
     lines += [
         f"[peers.{case.key}.children.{CHILD}]", f'local = ["{local}"]', f'remote = ["{remote}"]',
-        f'{case.option("protocol", "esp")} = {_list(case.esp)}', f'mode = "{case.option("mode", "tunnel")}"',
+        *_proposals(case.option("protocol", "esp"), case.esp), f'mode = "{case.option("mode", "tunnel")}"',
         'start = "wait"', "rekey_time = 0",
     ]  # fmt: skip
     return lines
 
 
-def _list(proposals: str) -> str:
-    return "[" + ", ".join(f'"{one}"' for one in proposals.split(",")) + "]"
+def _proposals(key: str, proposals: str) -> list[str]:
+    """The line of the configuration; none where the default stands."""
+    if proposals == DEFAULT:
+        return []
+    return [f"{key} = [" + ", ".join(f'"{one}"' for one in proposals.split(",")) + "]"]
 
 
 def _auth(directory: Path, case: Case) -> str:

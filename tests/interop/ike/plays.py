@@ -6,9 +6,11 @@ the peer, and from the left side too; packets go both ways and the peer must hav
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from netns.rig.tap import Frame
@@ -24,6 +26,8 @@ PINGS = 4
 #: Traffic under which keys change: 50 packets a second each way.
 PING_INTERVAL = 0.02
 TIMES = 100
+#: The old IKE SA stays beside the new one for a while.
+REAUTH_SECONDS = 40.0
 AUTH_NAMES = {
     "psk": "pre-shared key", "rsa": "RSA signature", "rsa-sha256": "RSA_EMSA_PKCS1_SHA2_256",
     "rsa-sha384": "RSA_EMSA_PKCS1_SHA2_384", "rsa-sha512": "RSA_EMSA_PKCS1_SHA2_512",
@@ -35,6 +39,10 @@ AUTH_NAMES = {
     "ecdsa521-sha512": "ECDSA_WITH_SHA512_DER", "ed25519": "ED25519", "ed448": "ED448",
 }  # fmt: skip
 SKF = 53
+IKE_SA_INIT = 34
+#: A Notify payload's protocol, SPI length and type (RFC 7296 sec. 3.10): COOKIE is 16390.
+COOKIE = bytes((0, 0)) + (16390).to_bytes(2, "big")
+HALF_OPEN = str(Path(__file__).with_name("half_open.py").resolve())
 
 
 class Proving(Protocol):
@@ -321,6 +329,49 @@ def refused(stage: Stage) -> str:
     return said
 
 
+def defaults(stage: Stage) -> str:
+    """Nothing is configured of algorithms at either side: both say the same of what came of it."""
+    stage.initiator.up(stage.case)
+    both = Both(settled(stage.right, stage.case), settled(stage.left, stage.case))
+    assert both.peer.words == both.left.words, f"{both.peer.words} and {both.left.words}"
+    assert both.peer.children[0].words == both.left.children[0].words
+    child = stage.carry()
+    stage.end()
+    return summary(both, child)
+
+
+def reauthenticated(stage: Stage) -> str:
+    """A whole new IKE SA takes the place of the old one, which goes after it: no packet is lost."""
+    case = stage.case
+    before = stage.begin()
+    with Pinging(stage.ground.lab, stage.left, case.left_host, case.right_host, PING_INTERVAL) as pings:
+        if case.option("by") == "right":
+            stage.right.reauthenticate(case)
+
+        def replaced() -> bool:
+            found = {sa.ident for sa in stage.right.sas(case) if sa.children}
+            return bool(found) and before.peer.ident not in found
+
+        until(replaced, "another IKE SA, and the old one gone", REAUTH_SECONDS)
+    lost = pings.lost()
+    assert not lost, f"{len(lost)} of {pings.sent()} pings lost: {lost[:5]}"
+    stage.end()
+    return f"{pings.sent()} pings, none lost"
+
+
+def cookie(stage: Stage) -> str:
+    """The peer has one conversation half open already, and asks for a cookie first (RFC 7296 sec. 2.6)."""
+    case = stage.case
+    stage.ground.lab.inside(stage.ground.left, sys.executable, HALF_OPEN, LEFT_OUTER, case.right_outer)
+    with stage.ground.tap() as tap:
+        detail = tunnel(stage)
+        found = list(ike_messages(tap.frames()))
+    # SA_INIT's first answer is smaller than its request, and the request comes again, with the cookie in front
+    first = next(data for source, _, data in found if source == case.right_outer and data[18] == IKE_SA_INIT)
+    assert COOKIE in first, "there was no cookie in the first answer"
+    return detail
+
+
 PLAYS: dict[str, Callable[[Stage], str]] = {
     "tunnel": tunnel,
     "negotiated": negotiated,
@@ -334,4 +385,7 @@ PLAYS: dict[str, Callable[[Stage], str]] = {
     "mobike": mobike,
     "pool": pool,
     "refused": refused,
+    "defaults": defaults,
+    "reauthenticated": reauthenticated,
+    "cookie": cookie,
 }

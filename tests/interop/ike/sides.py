@@ -73,6 +73,9 @@ class Side(Protocol):
 
     def rekey_ike(self, case: Case) -> None: ...
 
+    def reauthenticate(self, case: Case) -> None:
+        """Prove itself anew, with an IKE SA that takes the old one's place."""
+
     def down(self, case: Case) -> None:
         """Delete, and tell the other side."""
 

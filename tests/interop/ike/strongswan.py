@@ -42,6 +42,8 @@ def settings(kernel: str, directory: str, more: str = "") -> str:
   retransmit_base = 1.5
   retransmit_tries = 4
   half_open_timeout = 20
+  cookie_threshold = 1
+  make_before_break = yes
   {more}
   plugins {{ vici {{ socket = unix://{directory}/vici }} }}
   filelog {{ log {{ path = {directory}/charon.log
@@ -120,6 +122,9 @@ class Charon:
 
     def rekey_ike(self, case: Case) -> None:
         self.ask("rekey", {"ike": case.key})
+
+    def reauthenticate(self, case: Case) -> None:
+        self.ask("rekey", {"ike": case.key, "reauth": "yes"})
 
     def down(self, case: Case) -> None:
         with contextlib.suppress(ViciError):  # there is none to end any more
@@ -277,9 +282,10 @@ def connection(case: Case, left: bool) -> dict[str, Any]:
     mine, theirs = (LEFT_ID, RIGHT_ID) if left else (RIGHT_ID, LEFT_ID)
     local, remote = (LEFT_OUTER, case.right_seen) if left else (case.right_outer, case.left_seen)
     begins = left == (case.role == "initiator")
+    ike = case.option("left-ike" if left else "right-ike", case.ike)
     found: dict[str, Any] = {
         "version": "2", "local_addrs": [local], "remote_addrs": [remote],
-        "proposals": case.option("left-ike" if left else "right-ike", case.ike).split(","), "unique": "never",
+        "proposals": ike.split(","), "unique": "never",
         "mobike": case.option("mobike", "no"), "encap": "no", "fragmentation": case.option("fragmentation", "yes"),
         "rekey_time": "0", "dpd_delay": case.option("dpd", "0"), "childless": case.option("childless", "allow"),
         "local": authentication(case, mine, own=True), "remote": authentication(case, theirs, own=False),

@@ -47,7 +47,10 @@ def parse(proposal: str) -> tuple[Algorithm, ...]:
 
 
 def expected(proposal: str, protocol: str) -> frozenset[str]:
-    """The words that both ends must have agreed on. An IKE proposal that names no PRF takes that of its integrity."""
+    """The words that both ends must have agreed on, none where nothing is configured. An IKE proposal that names no PRF
+    takes that of its integrity."""
+    if proposal == "default":
+        return frozenset()
     found = parse(proposal)
     words = {one.word for one in found}
     if protocol == "ike" and not any(one.type == PRF for one in found):
