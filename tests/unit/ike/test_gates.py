@@ -13,7 +13,7 @@ from pair import ESP_GCM, GCM, Side, child, mirrored, peer
 
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
-from xdpsec.ike.events import IkeDown, IkeUp, InstallInbound, Path, RetireChild
+from xdpsec.ike.events import IkeDown, IkeRekeyed, IkeUp, InstallInbound, Path, RetireChild
 from xdpsec.ike.gate import Gate
 from xdpsec.ike.settings import Limits, PeerSettings
 from xdpsec.ike.v2 import children
@@ -251,3 +251,80 @@ def test_many_peers_at_once() -> None:
     agree(way)
     assert len(way.a.installed) == 60
     assert {one.peer for one in way.b.installed.values()} == {f"c{name}" for name in names}
+
+
+def machines(house: House) -> list[int]:
+    return [number for number, one in house.gate.machines.items() if one.established and not one.done]
+
+
+def test_both_sides_authenticate_anew_at_once() -> None:
+    """Two new IKE SAs for one: both sides pick the same, and neither the old one nor the loser stays."""
+    for pause in (0.0, 0.01, 0.02, 0.3):
+        way = street()
+        connect(way)
+        way.run(20.0)
+        way.a.gate.reauthenticate(1, way.now)
+        way.settle()
+        way.run(pause)
+        way.b.gate.reauthenticate(1, way.now)
+        way.settle()
+        for _ in range(40):
+            way.run(2.0)
+            assert way.a.installed
+            assert way.b.installed
+        agree(way)
+        assert len(way.a.installed) == 1
+        assert len(machines(way.a)) == len(machines(way.b)) == 1
+
+
+def test_an_ike_sa_that_was_taken_over_does_not_live_on_through_a_rekey() -> None:
+    way = street()
+    connect(way)
+    way.run(20.0)
+    way.a.gate.reauthenticate(1, way.now)
+    way.settle()
+    way.run(1.0)
+    way.b.gate.wish(1, lambda machine: machine.rekey_ike(way.now))  # type: ignore[attr-defined]
+    way.settle()
+    way.run(60.0)
+    agree(way)
+    assert len(way.a.installed) == 1
+    assert 1 not in machines(way.a)
+
+
+def test_who_was_taken_over_stays_if_the_other_goes_first() -> None:
+    way = street()
+    connect(way)
+    way.run(20.0)
+    way.a.gate.reauthenticate(1, way.now)
+    way.settle()
+    way.run(1.0)
+    way.a.gate.wish(2, lambda machine: machine.close(way.now))  # type: ignore[attr-defined]
+    way.settle()
+    way.run(60.0)
+    agree(way)
+    assert len(way.a.installed) == 1
+    assert machines(way.a) == machines(way.b) == [1]
+
+
+def test_a_request_that_overtakes_the_answer_of_ike_auth_waits_for_it() -> None:
+    way = street()
+    late = [True]
+
+    def lost(data: bytes, path: Path) -> bool:
+        """The first answer of IKE_AUTH."""
+        if late[0] and data[18] == ExchangeType.IKE_AUTH and data[19] & 0x20:
+            late[0] = False
+            return True
+        return False
+
+    way.lost = lost
+    connect(way)
+    way.run(0.04)
+    way.b.gate.wish(1, lambda machine: machine.rekey_ike(way.now))  # type: ignore[attr-defined]
+    way.settle()
+    way.run(10.0)
+    agree(way)
+    assert len(way.a.installed) == 1
+    assert not way.a.told(IkeDown)
+    assert way.a.told(IkeRekeyed)

@@ -306,8 +306,9 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
     for other in m.registry.established(peer.name, remote_id):
         if other is m or peer.uniqueness == "off":
             continue
-        if other.initiator != m.initiator and m.now < other.up_at + CROSSING:
-            # both began at once: each side picks the same one to go, whichever came first here
+        at_once = m.now < other.up_at + CROSSING
+        if at_once and (other.initiator != m.initiator or not contact):
+            # begun at once, by both or twice: each side picks the same one to go, whichever came first here
             loser = min((m, other), key=lambda one: one.sa.spi_i + one.sa.spi_r)
             if loser is other:
                 other.give_way(m.now)
