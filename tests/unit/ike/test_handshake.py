@@ -11,12 +11,14 @@ from typing import Any
 import pytest
 from pair import GCM, Pair, child, downs, established, mirrored, pair, peer, rows, ups
 
+from xdpsec.ike import selectors
 from xdpsec.ike.events import ChildFailed
 from xdpsec.ike.settings import Algorithm, EspOffer, IkeOffer, Ppk
-from xdpsec.ike.v2 import authenticate, extensions, ike_auth
+from xdpsec.ike.v2 import authenticate, children, extensions, ike_auth
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.ike.v2.sa import State
 from xdpsec.numbers import Encr, Integ, Ke, NotifyType, Prf, Protocol
+from xdpsec.wire.payloads import TsInitiator, TsResponder
 
 AES = (128, 192, 256)
 AEADS = (Encr.AES_GCM_8, Encr.AES_GCM_12, Encr.AES_GCM_16, Encr.AES_CCM_8, Encr.AES_CCM_12, Encr.AES_CCM_16)
@@ -257,6 +259,22 @@ def test_refused_child_leaves_the_ike_sa_up(ours: dict[str, Any], theirs: dict[s
     assert not both.b.installed
     assert failures(both) == [notify]
     assert both.a.freed
+
+
+@pytest.mark.parametrize("which", [TsInitiator, TsResponder])
+def test_answer_with_more_traffic_than_was_offered_is_refused(monkeypatch: pytest.MonkeyPatch, which: type) -> None:
+    """And the peer, which has that child already, is told to delete it."""
+    true = children.answer
+
+    def wider(*words: Any) -> Any:
+        more = (selectors.selector("10.0.0.0/8"),)
+        return tuple(which(more) if type(one) is which else one for one in true(*words))
+
+    monkeypatch.setattr(children, "answer", wider)
+    both = established()
+    assert failures(both) == [NotifyType.TS_UNACCEPTABLE]
+    assert not both.a.installed
+    assert not both.b.installed
 
 
 def failures(both: Pair) -> list[int]:
