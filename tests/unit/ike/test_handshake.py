@@ -262,7 +262,7 @@ def test_refused_child_leaves_the_ike_sa_up(ours: dict[str, Any], theirs: dict[s
 
 
 @pytest.mark.parametrize("which", [TsInitiator, TsResponder])
-def test_answer_with_more_traffic_than_was_offered_is_refused(monkeypatch: pytest.MonkeyPatch, which: type) -> None:
+def test_answer_with_more_traffic_than_was_offered_is_refused(monkeypatch: pytest.MonkeyPatch, which: Any) -> None:
     """And the peer, which has that child already, is told to delete it."""
     true = children.answer
 
