@@ -268,7 +268,7 @@ def test_answer_with_more_traffic_than_was_offered_is_refused(monkeypatch: pytes
 
     def wider(*words: Any) -> Any:
         more = (selectors.selector("10.0.0.0/8"),)
-        return tuple(which(more) if type(one) is which else one for one in true(*words))
+        return tuple(which(more) if one.__class__.__name__ == which.__name__ else one for one in true(*words))
 
     monkeypatch.setattr(children, "answer", wider)
     both = established()
