@@ -21,6 +21,14 @@ LEFT_SECOND = "10.60.0.2"
 #: In place of a proposal: whatever the daemon has when nothing is configured.
 DEFAULT = "default"
 LEFT_ID, RIGHT_ID = "left.example", "right.example"
+IDS = {
+    "name": (LEFT_ID, RIGHT_ID),
+    "mail": ("left@example.net", "right@example.net"),
+    "address": ("198.51.100.1", "198.51.100.2"),
+    "address6": ("2001:db8::1", "2001:db8::2"),
+    "dn": ("C=DE, O=Interop, CN=left", "C=DE, O=Interop, CN=right"),
+    "keyid": ("keyid:left", "keyid:right"),
+}
 #: In the third byte, so that no address ends in 0 or 255.
 BLOCK = 200
 
@@ -54,6 +62,11 @@ class Case:
 
     def option(self, name: str, default: str = "") -> str:
         return self.options.get(name, default)
+
+    @property
+    def ids(self) -> tuple[str, str]:
+        """Who the left side and the right side are, in words that strongSwan and xdpsec read alike."""
+        return IDS[self.option("ids", "name")]
 
     def _bytes(self) -> tuple[int, int]:
         return self.number // BLOCK, self.number % BLOCK + 1

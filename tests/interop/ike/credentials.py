@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import ipaddress
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
@@ -43,31 +44,77 @@ def kind_of(auth: str) -> str:
 
 @cache
 def authority() -> Pair:
+    return _authority("Interop CA")
+
+
+@cache
+def _other_authority() -> Pair:
+    return _authority("Another CA")
+
+
+def _authority(called: str) -> Pair:
     key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, "Interop CA")])
-    builder = _builder(name, name, key).add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+    name = x509.Name([x509.NameAttribute(NameOID.ORGANIZATION_NAME, called)])
+    builder = _builder(name, name, key, 30).add_extension(
+        x509.BasicConstraints(ca=True, path_length=None), critical=True
+    )
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
     return _pem(builder.add_extension(usage, critical=True).sign(key, hashes.SHA256()), key)
 
 
 @cache
-def leaf(identity: str, kind: str) -> Pair:
-    """The certificate of `identity`, which is its only name."""
+def leaf(identity: str, kind: str, wrong: str = "") -> Pair:
+    """The certificate of `identity`, which is its only name. What may be `wrong` with it: "expired", "authority" (it
+    comes from another), "revoked" (another that is good, until revoking() lists it)."""
     key = MAKERS[kind]()
-    issuer = x509.load_pem_x509_certificate(authority().certificate.encode())
-    signer = serialization.load_pem_private_key(authority().key.encode(), None)
-    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    issuer, signer = _issuer(_other_authority() if wrong == "authority" else authority())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"{kind} of {identity}")])
-    builder = _builder(subject, issuer.subject, key).add_extension(
-        x509.SubjectAlternativeName([x509.DNSName(identity)]), critical=False
-    )
+    name = _name(identity)
+    if isinstance(name, x509.DirectoryName):
+        subject = name.value
+    builder = _builder(subject, issuer.subject, key, -1 if wrong == "expired" else 30)
+    if not isinstance(name, x509.DirectoryName):
+        builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)
     return _pem(builder.sign(signer, hashes.SHA256()), key)
 
 
-def _builder(subject: x509.Name, issuer: x509.Name, key: CertificateIssuerPrivateKeyTypes) -> x509.CertificateBuilder:
+def _name(identity: str) -> x509.GeneralName:
+    """The identity of a case as a certificate has it."""
+    if "=" in identity:
+        rdns = x509.Name.from_rfc4514_string(",".join(reversed(identity.split(", ")))).rdns
+        return x509.DirectoryName(x509.Name(rdns))
+    if "@" in identity:
+        return x509.RFC822Name(identity)
+    try:
+        return x509.IPAddress(ipaddress.ip_address(identity))
+    except ValueError:
+        return x509.DNSName(identity)
+
+
+def _issuer(by: Pair) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    signer = serialization.load_pem_private_key(by.key.encode(), None)
+    assert isinstance(signer, ec.EllipticCurvePrivateKey)
+    return x509.load_pem_x509_certificate(by.certificate.encode()), signer
+
+
+@cache
+def revoking(revoked: Pair) -> str:
+    """A list of the authority that names this certificate, in PEM."""
+    issuer, signer = _issuer(authority())
+    now = datetime.datetime.now(datetime.UTC)
+    serial = x509.load_pem_x509_certificate(revoked.certificate.encode()).serial_number
+    row = x509.RevokedCertificateBuilder(serial, now - DAY).build()
+    builder = x509.CertificateRevocationListBuilder(issuer.subject, now - DAY, now + DAY)
+    builder = builder.add_revoked_certificate(row).add_extension(x509.CRLNumber(1), critical=False)
+    return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: CertificateIssuerPrivateKeyTypes, days: int
+) -> x509.CertificateBuilder:
     now = datetime.datetime.now(datetime.UTC)
     builder = x509.CertificateBuilder(issuer, subject, key.public_key(), x509.random_serial_number())
-    return builder.not_valid_before(now - DAY).not_valid_after(now + 30 * DAY)
+    return builder.not_valid_before(now - 30 * DAY).not_valid_after(now + days * DAY)
 
 
 def _pem(certificate: x509.Certificate, key: CertificateIssuerPrivateKeyTypes) -> Pair:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interop.ike import credentials
-from interop.ike.cases import DEFAULT, LEFT_ID, RIGHT_ID, Case
+from interop.ike.cases import DEFAULT, Case
 from interop.ike.ground import OUTSIDE
 from interop.ike.strongswan import PPK_ID, WIDE
 
@@ -41,8 +41,9 @@ def _keep(path: Path, text: str) -> str:
 def _peer(directory: Path, case: Case) -> list[str]:
     local, remote = case.left_prefix, WIDE if case.option("wide") == "left" else case.right_prefix
     begins = case.role == "initiator"
+    mine, theirs = case.ids
     lines = [
-        f"[peers.{case.key}]", f'remote = "{case.right_seen}"', f'local_id = "{LEFT_ID}"', f'remote_id = "{RIGHT_ID}"',
+        f"[peers.{case.key}]", f'remote = "{case.right_seen}"', f'local_id = "{mine}"', f'remote_id = "{theirs}"',
         f"auth = {_auth(directory, case)}", *_proposals("ike", case.option("left-ike", case.ike)),
         f"mobike = {str(bool(case.option('mobike'))).lower()}",
     ]  # fmt: skip
@@ -80,11 +81,15 @@ def _auth(directory: Path, case: Case) -> str:
     kind = credentials.kind_of(case.auth)
     if not kind:
         return f'{{ psk_file = "{directory}/psk" }}'
-    own = credentials.leaf(LEFT_ID, kind)
-    certificate = _keep(directory / f"{kind}.pem", own.certificate)
-    key = _keep(directory / f"{kind}.key", own.key)
+    own, name = credentials.leaf(case.ids[0], kind), f"{kind}-{case.option('ids', 'name')}"
+    certificate = _keep(directory / f"{name}.pem", own.certificate)
+    key = _keep(directory / f"{name}.key", own.key)
+    more = ""
+    if case.option("wrong") == "revoked":
+        theirs = credentials.leaf(case.ids[1], kind, "revoked")
+        more = f", crl = [{_keep(directory / 'ca.crl', credentials.revoking(theirs))}]"
     prefer = _signature(case.auth)
-    return f'{{ certificate = {certificate}, key = {key}, ca = ["{directory}/ca.pem"], signature = "{prefer}" }}'
+    return f'{{ certificate = {certificate}, key = {key}, ca = ["{directory}/ca.pem"], signature = "{prefer}"{more} }}'
 
 
 def _signature(auth: str) -> str:

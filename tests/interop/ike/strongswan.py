@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interop.ike import credentials, vici
-from interop.ike.cases import LEFT_ID, LEFT_OUTER, LEFT_SECOND, RIGHT_ID, Case
+from interop.ike.cases import LEFT_OUTER, LEFT_SECOND, Case
 from interop.ike.ground import OUTSIDE, arrive
 from interop.ike.sides import UP_SECONDS, Child, Pings, Sa, ping_words, read_ping, until
 from interop.ike.vici import Message, ViciError
@@ -83,7 +83,7 @@ class Charon:
         until(answers, "charon answers")
 
     def load(self, case: Case, left: bool) -> None:
-        mine, theirs = (LEFT_ID, RIGHT_ID) if left else (RIGHT_ID, LEFT_ID)
+        mine, theirs = case.ids if left else case.ids[::-1]
         self._left = left
         self.reconfigure(case.option("left-charon" if left else "charon").replace(":", " = "))
         psk = "not this one" if case.option("wrong") == "psk" and not left else credentials.PSK
@@ -94,7 +94,10 @@ class Charon:
         if case.scenario == "pool":
             self.ask("load-pool", {case.key: {"addrs": case.pool}})
         if kind := credentials.kind_of(case.auth):
-            own = credentials.leaf(mine, kind)
+            own = credentials.leaf(mine, kind, "" if left else case.option("wrong"))
+            if case.option("wrong") == "revoked" and left:
+                listed = credentials.revoking(credentials.leaf(theirs, kind, "revoked"))
+                self.ask("load-cert", {"type": "X509_CRL", "data": listed})
             self.ask("load-cert", {"type": "X509", "flag": "CA", "data": credentials.authority().certificate})
             self.ask("load-key", {"type": "any", "data": own.key})
         self.ask("load-conn", {case.key: connection(case, left)})
@@ -279,7 +282,7 @@ def _host(case: Case, left: bool) -> str:
 
 def connection(case: Case, left: bool) -> dict[str, Any]:
     """The case as strongSwan configures it. Lifetimes are off: a case rekeys when it says so."""
-    mine, theirs = (LEFT_ID, RIGHT_ID) if left else (RIGHT_ID, LEFT_ID)
+    mine, theirs = case.ids if left else case.ids[::-1]
     local, remote = (LEFT_OUTER, case.right_seen) if left else (case.right_outer, case.left_seen)
     begins = left == (case.role == "initiator")
     ike = case.option("left-ike" if left else "right-ike", case.ike)
@@ -309,7 +312,8 @@ def authentication(case: Case, identity: str, own: bool) -> dict[str, Any]:
         return {"auth": "psk", "id": identity}
     scheme = case.auth.replace("rsa4096", "rsa") if "-" in case.auth else "pubkey"
     if own:
-        return {"auth": scheme, "id": identity, "certs": [credentials.leaf(identity, kind).certificate]}
+        wrong = case.option("wrong") if identity == case.ids[1] else ""
+        return {"auth": scheme, "id": identity, "certs": [credentials.leaf(identity, kind, wrong).certificate]}
     scheme = f"ike:{scheme}" if "-" in scheme else scheme
     return {"auth": scheme, "id": identity, "cacerts": [credentials.authority().certificate]}
 
