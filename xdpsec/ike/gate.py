@@ -6,16 +6,16 @@ or many hang half open: it gets a cookie, which is smaller than itself, or nothi
 
 from __future__ import annotations
 
-import heapq
 from collections import deque
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from xdpsec.errors import LocalError, PeerError
+from xdpsec.ike.alarms import Alarms
 from xdpsec.ike.cookies import COOKIE, Cookies, find
 from xdpsec.ike.events import Event, Note, Path
 from xdpsec.ike.leases import Leases
-from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
+from xdpsec.ike.settings import Host
+from xdpsec.ike.talker import Datagram, Machines, Talker
 from xdpsec.ike.throttle import Bucket, Once
 from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType
 from xdpsec.wire.header import LENGTH as HEADER
@@ -27,57 +27,6 @@ MAJOR = IKE_VERSION >> 4
 QUIET = 10.0  # seconds between two log lines for one reason
 HINTS = 20.0  # answers a second to messages that belong to nobody
 COOKIE_ANSWER = HEADER + 8 + COOKIE  # bytes, with the generic and the notify header
-Datagram = tuple[bytes, Path]
-Wanted = tuple[tuple[ChildSettings, int | None], ...]  # children and the worker index of each
-
-
-class Talker(Protocol):
-    """A machine as the gate sees it: the five verbs, and what to file it under."""
-
-    number: int
-    peer: PeerSettings | None
-    remote_id: bytes
-    established: bool
-    reauthenticate: bool
-
-    @property
-    def half_open(self) -> bool:
-        """A stranger began it and is not authenticated yet."""
-        ...
-
-    @property
-    def done(self) -> bool:
-        """Nothing is left of it to say or to repeat."""
-        ...
-
-    @property
-    def children(self) -> Wanted:
-        """What a machine that takes over must open."""
-        ...
-
-    def give_way(self, now: float) -> None: ...
-
-    def receive(self, data: bytes, path: Path, now: float) -> None: ...
-
-    def messages_to_send(self, now: float) -> list[Datagram]: ...
-
-    def get_timer(self) -> float | None: ...
-
-    def handle_timer(self, now: float) -> None: ...
-
-    def next_event(self) -> Event | None: ...
-
-    def answer(self, ticket: int, result: object, now: float) -> None: ...
-
-
-class Machines(Protocol):
-    """Who makes them. `registry` is what machines may ask of the gate: claim, release, established, leases."""
-
-    def responder(self, number: int, host: Host, registry: Gate, path: Path, now: float) -> Talker: ...
-
-    def initiator(
-        self, number: int, host: Host, registry: Gate, peer: PeerSettings, now: float, wanted: Wanted
-    ) -> Talker: ...
 
 
 class Opening:
@@ -111,8 +60,7 @@ class Gate:
         self._fresh = Bucket(host.limits.cookie_rate, host.limits.cookie_rate)
         self._hints = Bucket(HINTS, HINTS)
         self._lines = Once(QUIET)
-        self._heap: list[tuple[float, int]] = []
-        self._timers: dict[int, float] = {}
+        self.alarms = Alarms()
         self._touched: dict[int, Talker] = {}
         self._answers: list[Datagram] = []
         self._events: deque[Event] = deque()
@@ -151,25 +99,18 @@ class Gate:
         return out
 
     def get_timer(self) -> float | None:
-        heap = self._heap
-        while heap and self._timers.get(heap[0][1]) != heap[0][0]:
-            heapq.heappop(heap)
-        return heap[0][0] if heap else None
+        return self.alarms.first()
 
     def handle_timer(self, now: float) -> None:
         """Each machine whose time has come gets its turn, once."""
         self._now = now
-        ringing = []
-        while (due := self.get_timer()) is not None and due <= now:
-            number = heapq.heappop(self._heap)[1]
-            del self._timers[number]
-            ringing.append(self.machines[number])
-        for machine in ringing:
-            if machine.number in self.machines:
+        for number in self.alarms.ring(now):
+            machine = self.machines.get(number)
+            if machine is not None:
                 machine.handle_timer(now)
                 self._settle(machine)
                 if machine.reauthenticate:
-                    self.reauthenticate(machine.number, now)
+                    self.reauthenticate(number, now)
 
     def next_event(self) -> Event | None:
         return self._events.popleft() if self._events else None
@@ -325,7 +266,7 @@ class Gate:
         if machine.established and machine.peer is not None and number not in self._filed:
             name = self._filed[number] = machine.peer.name
             self._known.setdefault(name, {})[number] = machine
-        self._schedule(machine)
+        self.alarms.set(number, machine.get_timer())
         if machine.done:
             self._remove(number)
 
@@ -335,18 +276,6 @@ class Gate:
         if old is not None and heir.peer is not None and heir.peer.uniqueness == "off":
             old.give_way(self._now)
             self._concerned[ike] = old
-
-    def _schedule(self, machine: Talker) -> None:
-        """One entry of the heap is good, that in _timers; others are passed over when they come up."""
-        due, number = machine.get_timer(), machine.number
-        if due is None:
-            self._timers.pop(number, None)
-        elif self._timers.get(number) != due:
-            self._timers[number] = due
-            heapq.heappush(self._heap, (due, number))
-            if len(self._heap) > 4 * len(self._timers) + 64:
-                self._heap = [(at, one) for one, at in self._timers.items()]
-                heapq.heapify(self._heap)
 
     def _opened(self, number: int) -> None:
         """No longer half open, whatever became of it."""
@@ -363,7 +292,7 @@ class Gate:
             self._opened(number)
         del self.machines[number]
         self._heirs.pop(number, None)
-        self._timers.pop(number, None)
+        self.alarms.set(number, None)
         self.leases.release(number)
         peer = self._filed.pop(number, None)
         if peer is not None:

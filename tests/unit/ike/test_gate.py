@@ -11,8 +11,9 @@ import pytest
 from xdpsec.errors import LocalError
 from xdpsec.ike.cookies import ROTATE, Cookies, find
 from xdpsec.ike.events import Event, IkeDown, Note, Path
-from xdpsec.ike.gate import Datagram, Gate, Wanted
+from xdpsec.ike.gate import Gate
 from xdpsec.ike.settings import Host, Limits, PeerSettings
+from xdpsec.ike.talker import Datagram, Wanted
 from xdpsec.numbers import ExchangeType, NotifyType
 from xdpsec.wire.header import NO_SPI, Header
 from xdpsec.wire.message import Message, build_clear, parse_clear
@@ -263,7 +264,15 @@ def test_hints_and_log_lines_are_few() -> None:
 
 
 def sizes(gate: Gate) -> list[int]:
-    held = [gate.machines, gate.by_spi, gate.openings, gate.first_messages, gate.per_source, gate._known, gate._timers]
+    held = [
+        gate.machines,
+        gate.by_spi,
+        gate.openings,
+        gate.first_messages,
+        gate.per_source,
+        gate._known,
+        gate.alarms.due,
+    ]
     return [len(one) for one in held]  # type: ignore[arg-type]
 
 
@@ -451,7 +460,7 @@ def test_many_timers_that_move_do_not_grow_the_heap() -> None:
     for step in range(10_000):
         puppet.due = 100.0 + step
         stage.settle(puppet)
-    assert len(stage.gate._heap) < 100
+    assert len(stage.gate.alarms) < 100
     assert stage.gate.get_timer() == 10_099.0
 
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from xdpsec.ike.events import Path
-from xdpsec.ike.gate import Gate, Wanted
+from xdpsec.ike.gate import Gate
 from xdpsec.ike.settings import Host, PeerSettings
+from xdpsec.ike.talker import Wanted
 from xdpsec.ike.v2.machine import Machine
 
 
