@@ -192,10 +192,18 @@ def test_our_address_changes_under_traffic() -> None:
             # the subnet's address was the primary one, and the route went with it
             pair.lab.ip(gateway, "address", "replace", "10.90.1.7/24", "dev", OUTSIDE)
             pair.lab.ip(gateway, "route", "replace", "default", "via", pair.where.a.router)
+            # until then neighbours' caches may let packets cross by the old address
+            until = time.monotonic() + AGAIN_SECONDS
+            while ends(pair) != {"10.90.1.7"}:
+                assert time.monotonic() < until, ends(pair)
+                time.sleep(0.1)
             flows.wait(time.monotonic(), AGAIN_SECONDS)
         assert total(pair.a, "xdpsec_ike_handshakes_total") == before
-        assert {sa["local"] for sa in pair.a.ask("list-sas")} == {"10.90.1.7"}
-        assert {sa["remote"] for sa in pair.b.ask("list-sas")} == {"10.90.1.7"}
+
+
+def ends(pair: Pair) -> set[str]:
+    """Outer addresses of gateway A, as both gateways' SAs have them."""
+    return {sa["local"] for sa in pair.a.ask("list-sas")} | {sa["remote"] for sa in pair.b.ask("list-sas")}
 
 
 def test_a_peer_from_anywhere() -> None:
