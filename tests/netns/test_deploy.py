@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 
+from netns.rig.authority import Authority
 from xdpsec.cli.common import DEFAULT_CONFIG
 from xdpsec.config.schema import GatewayTable
 from xdpsec.demo import children, topology
@@ -152,6 +153,7 @@ def site() -> Iterator[tuple[Lab, topology.Site]]:
         made = children.make(net.a, net.b)
         pairs = ((net.a, net.b), (net.b, net.a))
         configs = [children.write(lab.directory / one.letter, one, other, made) for one, other in pairs]
+        certified(configs[0])
         gateways = [
             Gateway(lab, net.a, configs[0], confined(GATEWAY_UNIT, configs[0])),
             Gateway(lab, net.b, configs[1]),
@@ -164,6 +166,23 @@ def site() -> Iterator[tuple[Lab, topology.Site]]:
         forge(lab, net, made[0].back)
         prometheus(lab, net.a)
         yield lab, net.a
+
+
+def certified(config: Path) -> None:
+    """A peer more, with certificates, that never calls: what is told of IKE is there too."""
+    own = config.parent / "own"
+    authority = Authority.make(config.parent / "pki")
+    authority.issue(own, "open sesame", "gw-a.example.net")
+    files = f'certificate = "{own}.pem", key = "{own}.key", passphrase = "{own}.word"'
+    peer = f"""
+[peers.guest]
+remote = "any"
+local_id = "gw-a.example.net"
+remote_id = "*.example.net"
+auth = {{ {files}, ca = ["{authority.directory}/ca.pem"] }}
+children.net = {{ local = ["10.81.0.0/24"], remote = ["10.99.0.0/24"], start = "wait" }}
+"""
+    config.write_text(config.read_text() + peer)
 
 
 def forge(lab: Lab, net: topology.Topology, sa: children.Sa) -> None:

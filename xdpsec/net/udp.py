@@ -104,6 +104,8 @@ def open_socket(family: int, port: int) -> socket.socket:
         if error.errno == errno.EADDRINUSE:
             fix = "stop the other IKE daemon (strongswan, libreswan, openiked)"
             raise LocalError(f"UDP port {port} is in use by another program; {fix}") from None
+        if error.errno == errno.EACCES:
+            raise LocalError(f"UDP port {port} may not be opened; give the gateway CAP_NET_BIND_SERVICE") from None
         raise
     return opened
 
