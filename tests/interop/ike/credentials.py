@@ -59,7 +59,9 @@ def _authority(called: str) -> Pair:
         x509.BasicConstraints(ca=True, path_length=None), critical=True
     )
     usage = x509.KeyUsage(False, False, False, False, False, True, True, False, False)
-    return _pem(builder.add_extension(usage, critical=True).sign(key, hashes.SHA256()), key)
+    own = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
+    builder = builder.add_extension(usage, critical=True).add_extension(own, critical=False)
+    return _pem(builder.sign(key, hashes.SHA256()), key)
 
 
 @cache
@@ -73,9 +75,14 @@ def leaf(identity: str, kind: str, wrong: str = "") -> Pair:
     if isinstance(name, x509.DirectoryName):
         subject = name.value
     builder = _builder(subject, issuer.subject, key, -1 if wrong == "expired" else 30)
+    builder = builder.add_extension(_key_of(signer), critical=False)
     if not isinstance(name, x509.DirectoryName):
         builder = builder.add_extension(x509.SubjectAlternativeName([name]), critical=False)
     return _pem(builder.sign(signer, hashes.SHA256()), key)
+
+
+def _key_of(signer: ec.EllipticCurvePrivateKey) -> x509.AuthorityKeyIdentifier:
+    return x509.AuthorityKeyIdentifier.from_issuer_public_key(signer.public_key())
 
 
 def _name(identity: str) -> x509.GeneralName:
@@ -106,6 +113,7 @@ def revoking(revoked: Pair) -> str:
     row = x509.RevokedCertificateBuilder(serial, now - DAY).build()
     builder = x509.CertificateRevocationListBuilder(issuer.subject, now - DAY, now + DAY)
     builder = builder.add_revoked_certificate(row).add_extension(x509.CRLNumber(1), critical=False)
+    builder = builder.add_extension(_key_of(signer), critical=False)  # by which strongSwan finds the list
     return builder.sign(signer, hashes.SHA256()).public_bytes(serialization.Encoding.PEM).decode()
 
 
