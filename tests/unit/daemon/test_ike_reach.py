@@ -109,8 +109,8 @@ def test_again_after_a_failure_and_later_each_time() -> None:
             await d.until(number + 1)
             at.append(loop.time())
         pauses = [later - before for before, later in itertools.pairwise(at)]
-        assert pauses[0] >= 0.007
-        assert pauses[3] > 3 * pauses[0]
+        # each twice the one before, less a quarter by chance; a busy machine only adds to them
+        assert all(pause >= 0.75 * 0.01 * 2**number - 0.001 for number, pause in enumerate(pauses))
 
     run(test)
 
