@@ -38,10 +38,14 @@ def test_a_process_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatc
 def test_what_nobody_wrote_down_is_removed_too(lab: Lab) -> None:
     """As after a signal between making something and noting it."""
     subprocess.run(["ip", "netns", "add", f"{lab.name}-x"], check=True)
-    stray = subprocess.Popen(["ip", "netns", "exec", f"{lab.name}-x", "sleep", "60"], start_new_session=True)
+    argv = ["ip", "netns", "exec", f"{lab.name}-x", "sh", "-c", "echo inside; exec sleep 60"]
+    stray = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
+    assert stray.stdout
+    assert stray.stdout.readline() == b"inside\n"  # before that it is not in the namespace yet
     (lab.directory / "deep").mkdir()
     lab.close()
     assert stray.wait(5) == -15
+    stray.stdout.close()
     assert left(lab) == []
 
 
