@@ -13,6 +13,8 @@ from xdpsec.demo.capture import Capture
 from xdpsec.demo.lab import Lab, LabError
 from xdpsec.demo.waiting import Lines, Notification
 
+#: Says that it is in its namespace, which `ip netns exec` enters a moment after its start.
+ASLEEP = ["sh", "-c", "echo inside; exec sleep 60"]
 DEAF = "import signal, sys; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('deaf', flush=True); signal.pause()"
 
 
@@ -38,19 +40,18 @@ def test_a_process_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatc
 def test_what_nobody_wrote_down_is_removed_too(lab: Lab) -> None:
     """As after a signal between making something and noting it."""
     subprocess.run(["ip", "netns", "add", f"{lab.name}-x"], check=True)
-    argv = ["ip", "netns", "exec", f"{lab.name}-x", "sh", "-c", "echo inside; exec sleep 60"]
+    argv = ["ip", "netns", "exec", f"{lab.name}-x", *ASLEEP]
     stray = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
-    assert stray.stdout
-    assert stray.stdout.readline() == b"inside\n"  # before that it is not in the namespace yet
+    Lines(stray.stdout, "sh").until(lambda line: line == "inside", 10)
     (lab.directory / "deep").mkdir()
     lab.close()
     assert stray.wait(5) == -15
-    stray.stdout.close()
     assert left(lab) == []
 
 
 def test_a_kept_lab_stays_until_it_is_removed_by_name(lab: Lab) -> None:
-    process = lab.start(lab.namespace("a"), ["sleep", "60"])
+    process = lab.start(lab.namespace("a"), ASLEEP, stdout=subprocess.PIPE)
+    Lines(process.stdout, "sh").until(lambda line: line == "inside", 10)
     lab.leave_running()
     lab.close()
     assert process.poll() is None
