@@ -17,6 +17,7 @@ ROLES = ("initiator", "responder")
 #: The router between both, on either side.
 LEFT_ROUTER, RIGHT_ROUTER = "10.60.255.254", "10.59.255.254"
 LEFT_OUTER = "10.60.0.1"
+LEFT_SIX, LEFT_ROUTER_SIX, RIGHT_ROUTER_SIX = "fd60::1", "fd60::ffff", "fd59::ffff"
 LEFT_SECOND = "10.60.0.2"
 #: In place of a proposal: whatever the daemon has when nothing is configured.
 DEFAULT = "default"
@@ -72,9 +73,18 @@ class Case:
         return self.number // BLOCK, self.number % BLOCK + 1
 
     @property
+    def six(self) -> bool:
+        """IKE itself goes over IPv6."""
+        return self.option("outer") == "6"
+
+    @property
+    def left_outer(self) -> str:
+        return LEFT_SIX if self.six else LEFT_OUTER
+
+    @property
     def right_outer(self) -> str:
         high, low = self._bytes()
-        return f"10.59.{high}.{low}"
+        return f"fd59::{high}:{low}" if self.six else f"10.59.{high}.{low}"
 
     @property
     def right_seen(self) -> str:
@@ -91,7 +101,7 @@ class Case:
     @property
     def left_seen(self) -> str:
         """Our address as the peer sees it."""
-        return RIGHT_ROUTER if self.option("nat") == "left" else LEFT_OUTER
+        return RIGHT_ROUTER if self.option("nat") == "left" else self.left_outer
 
     @property
     def pool(self) -> str:

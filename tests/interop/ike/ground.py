@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from netns.rig.tap import Tap
 
-from interop.ike.cases import LEFT_OUTER, LEFT_ROUTER, RIGHT_ROUTER, Case
+from interop.ike.cases import LEFT_OUTER, LEFT_ROUTER, LEFT_ROUTER_SIX, LEFT_SIX, RIGHT_ROUTER, RIGHT_ROUTER_SIX, Case
 from xdpsec.demo.lab import Lab
 
 LEFT_PORT, RIGHT_PORT = "l0", "r0"
@@ -50,12 +50,30 @@ class Ground:
 
 def arrive(case: Case, device: str, left: bool) -> list[str]:
     """`ip` lines that give a side the address of this case alone, and its way to the other."""
-    outer, router = (LEFT_OUTER, LEFT_ROUTER) if left else (case.right_outer, RIGHT_ROUTER)
+    outer = case.left_outer if left else case.right_outer
+    if case.six:
+        length, router, more = 64, LEFT_ROUTER_SIX if left else RIGHT_ROUTER_SIX, " nodad"
+    else:
+        length, router, more = 16, LEFT_ROUTER if left else RIGHT_ROUTER, ""
     return [
         f"address flush dev {device} scope global",
-        f"address add {outer}/16 dev {device}",
+        f"address add {outer}/{length} dev {device}{more}",
         f"route replace default via {router}",
     ]
+
+
+def _six(lab: Lab, left: str, router: str, right: str) -> None:
+    """The same in IPv6, but for NAT."""
+    for namespace, interface in ((left, OUTSIDE), (router, LEFT_PORT), (router, RIGHT_PORT), (right, OUTSIDE)):
+        lab.inside(namespace, "sysctl", "-qw", f"net.ipv6.conf.{interface}.disable_ipv6=0")
+    lab.inside(router, "sysctl", "-qw", "net.ipv6.conf.all.forwarding=1")
+    for namespace, interface, address in (
+        (left, OUTSIDE, LEFT_SIX),
+        (router, LEFT_PORT, LEFT_ROUTER_SIX),
+        (router, RIGHT_PORT, RIGHT_ROUTER_SIX),
+    ):
+        lab.ip(namespace, "address", "add", f"{address}/64", "dev", interface, "nodad")
+    lab.ip(left, "route", "add", "default", "via", LEFT_ROUTER_SIX)
 
 
 @contextmanager
@@ -72,4 +90,5 @@ def ground() -> Iterator[Ground]:
         lab.ip(router, "address", "add", f"{RIGHT_ROUTER}/16", "dev", RIGHT_PORT)
         lab.ip(left, "address", "add", f"{LEFT_OUTER}/16", "dev", OUTSIDE)
         lab.ip(left, "route", "add", "default", "via", LEFT_ROUTER)
+        _six(lab, left, router, right)
         yield Ground(lab, left, router, right)

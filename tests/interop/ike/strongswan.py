@@ -283,7 +283,7 @@ def _host(case: Case, left: bool) -> str:
 def connection(case: Case, left: bool) -> dict[str, Any]:
     """The case as strongSwan configures it. Lifetimes are off: a case rekeys when it says so."""
     mine, theirs = case.ids if left else case.ids[::-1]
-    local, remote = (LEFT_OUTER, case.right_seen) if left else (case.right_outer, case.left_seen)
+    local, remote = (case.left_outer, case.right_seen) if left else (case.right_outer, case.left_seen)
     begins = left == (case.role == "initiator")
     ike = case.option("left-ike" if left else "right-ike", case.ike)
     found: dict[str, Any] = {
