@@ -2,7 +2,7 @@
 
 What it agreed on for IKE it says in its log alone; its children are read from the kernel. It answers from the first
 address of its interface, so it has that of the present case alone. On Linux its ESP is AES-CBC with SHA1, SHA2-384 or
-SHA2-512: PF_KEY there cannot say how long the tag of SHA2-256 is.
+SHA2-512: PF_KEY there says neither how long the tag of SHA2-256 is, nor ESN.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ KERNEL = {"cbc(aes)": "aes", "cbc(des3_ede)": "3des", "hmac(sha1)": "sha1", "hma
 class Iked:
     """It begins by itself as soon as it is told of a case in which it initiates: `up` waits."""
 
+    tells_exchange = False
     host_namespace = ""
 
     def __init__(self, guest: Guest) -> None:

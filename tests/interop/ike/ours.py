@@ -35,6 +35,7 @@ NAMES = {
 class Ours:
     """The gateway runs from its making on."""
 
+    tells_exchange = False
     version = ""
     _moved = False
 

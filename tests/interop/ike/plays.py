@@ -92,8 +92,8 @@ class Stage:
         case, child = self.case, sa.children[0]
         ike, esp = words.expected(case.ike, "ike"), words.expected(case.esp, "esp")
         # IKE_AUTH carries no key exchange: the first child has none of its own
-        # (and what we list of a child has none at all)
-        without = {words.KE} if first or who == "left" else set()
+        side = self.right if who == "peer" else self.left
+        without = set() if side.tells_exchange and not first else {words.KE}
         exact = {word for word in esp if word != "noesn" and words.ALGORITHMS[word].type not in without}
         assert sa.words == ike, f"{who}: IKE with {sorted(sa.words)} instead of {sorted(ike)}"
         found = {
@@ -217,7 +217,7 @@ def rekey_ike(stage: Stage) -> str:
 
 
 def _rekeys(stage: Stage, change: Callable[[Case], None], ike: bool) -> str:
-    """Many in a row under ping; not one packet is lost."""
+    """Many in a row under ping; not one packet is lost, but where the peer itself loses some (option `may-lose`)."""
     case, times = stage.case, int(stage.case.option("times", str(TIMES)))
     both = stage.begin()
     first = any(words.ALGORITHMS[word].type == words.KE for word in words.expected(case.esp, "esp")) and ike
@@ -228,10 +228,10 @@ def _rekeys(stage: Stage, change: Callable[[Case], None], ike: bool) -> str:
             both = stage.again(both, ike, first)
         seconds = time.monotonic() - began
     lost = pings.lost()
-    assert not lost, f"{len(lost)} of {pings.sent()} pings lost: {lost[:5]}"
+    assert len(lost) <= int(case.option("may-lose", "0")), f"{len(lost)} of {pings.sent()} pings lost: {lost[:5]}"
     stage.carry()
     stage.end()
-    return f"{times} in {seconds:.1f} s, {pings.sent()} pings, none lost"
+    return f"{times} in {seconds:.1f} s, {pings.sent()} pings, {len(lost) or 'none'} lost"
 
 
 def fragments(stage: Stage) -> str:

@@ -11,7 +11,7 @@ from typing import Protocol
 from interop.ike.cases import Case
 
 #: A handshake takes some tens of milliseconds; the cores are shared, and a guest kernel is slow.
-UP_SECONDS = 20.0
+UP_SECONDS = 40.0
 STEP = 0.02
 
 
@@ -52,6 +52,8 @@ class Side(Protocol):
     """One daemon. Every call is bounded in time, and raises when it fails."""
 
     version: str
+    #: Whether it lists by which key exchange a child was rekeyed.
+    tells_exchange: bool
 
     @property
     def host_namespace(self) -> str:

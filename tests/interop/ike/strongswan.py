@@ -59,6 +59,7 @@ def settings(kernel: str, directory: str, more: str = "") -> str:
 class Charon:
     """What both kinds share; `ask` sends a command and returns events and answer."""
 
+    tells_exchange = True
     version = ""
     _left = False
     _moved = False
