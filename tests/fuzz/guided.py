@@ -23,6 +23,8 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parents[1]
 CHILD = HERE / "ike_child.py"
 TARGETS = ("ike_codec", "ike_gate", "ike_proofs")
+#: Where the search for a planted bug begins: INFORMATIONAL with a delete of the IKE SA. All else must be learned.
+START = bytes.fromhex("04 03 09 00 04 01000000")
 LONGEST, SLOWEST = 4096, 5  # bytes of an input, seconds for one
 
 
@@ -68,7 +70,7 @@ def fuzz(target: str, work: Path, seconds: int, *, seed: int = 1, plant: bool = 
     input, so that what leads to the bug must be learned."""
     shutil.rmtree(work, ignore_errors=True)
     inputs = [bytes.fromhex(line) for line in kept(target).read_text().split()]
-    unpack(inputs[:1] if plant else inputs, work / "corpus")
+    unpack([START] if plant else inputs, work / "corpus")
     ran = child(
         *(target, *(["--plant"] if plant else []), str(work / "corpus"), f"-artifact_prefix={work}/finding-"),
         *(f"-max_total_time={seconds}", f"-max_len={LONGEST}", f"-timeout={SLOWEST}", f"-seed={seed}"),

@@ -21,7 +21,7 @@ with atheris.instrument_imports(include=["xdpsec", "ike_codec", "ike_gate", "ike
     target = importlib.import_module(sys.argv[1])
     from xdpsec.numbers import PayloadType
     from xdpsec.wire.payloads.notices import Notify, parse_notify
-    from xdpsec.wire.payloads.table import BY_KIND
+    from xdpsec.wire.payloads.table import BY_KIND, STANDING, STANDING_ANYWHERE
     from xdpsec.wire.reader import Reader
 
 
@@ -38,7 +38,9 @@ def main(arguments: list[str]) -> None:
     if "--plant" in arguments:
         arguments.remove("--plant")
         kind = int(PayloadType.NOTIFY)
-        BY_KIND[kind] = replace(BY_KIND[kind], parse=atheris.instrument_func(planted))
+        bad = replace(BY_KIND[kind], parse=atheris.instrument_func(planted))
+        for rows in (*STANDING.values(), STANDING_ANYWHERE):
+            rows[kind] = bad
     # libFuzzer starts itself again, through a shell, to reduce a corpus.
     itself = f"{sys.executable} {Path(__file__).resolve()} {sys.argv[1]}"
     atheris.Setup([itself, *arguments], target.one_input)
