@@ -82,7 +82,11 @@ class Ours:
         self._begin(words.BringUp(case.key, ""))
         # what no worker carries is in no list of SAs
         empty = case.scenario in ("negotiated", "childless")
-        until(lambda: any(sa.children or empty for sa in self.sas(case)), f"{case.key} is up")
+        refused = case.scenario == "refused"
+        until(
+            lambda: any(sa.children or empty for sa in self.sas(case)) or (refused and self.why(case) != ""), case.key
+        )
+        assert not refused or self.sas(case), self.why(case)
 
     def down(self, case: Case) -> None:
         self._begin(words.BringDown(case.key))
@@ -92,6 +96,13 @@ class Ours:
 
     def rekey_ike(self, case: Case) -> None:
         self._begin(words.Rekey(case.key, ""))
+
+    def why(self, case: Case) -> str:
+        """As `xdpsec explain` tells, of the peer itself; "" before anything was tried."""
+        with self._client() as client:
+            rows = client.ask(words.ExplainQuery(case.key), words.Explanation).rows
+        said = [row.text for row in rows if row.what == case.key and not row.up]
+        return " | ".join(dict.fromkeys(text for text in said if "nothing was tried" not in text))
 
     def reauthenticate(self, case: Case) -> None:
         """It does so by itself, after the option `reauth`."""

@@ -40,6 +40,14 @@ AUTH_NAMES = {
 }  # fmt: skip
 SKF = 53
 IKE_SA_INIT = 34
+#: What `xdpsec explain` says of a case by its option `wrong`, where we began and where the peer did.
+REASONS = {
+    "psk": ("AUTHENTICATION_FAILED", "the shared secrets differ"),
+    "id": ("the peer has another identity", "no peer somebody.example"),
+    "expired": ("has expired", "has expired"),
+    "authority": ("none of our authorities", "none of our authorities"),
+    "revoked": ("has been revoked", "has been revoked"),
+}
 #: A Notify payload's protocol, SPI length and type (RFC 7296 sec. 3.10): COOKIE is 16390.
 COOKIE = bytes((0, 0)) + (16390).to_bytes(2, "big")
 HALF_OPEN = str(Path(__file__).with_name("half_open.py").resolve())
@@ -317,7 +325,7 @@ def pool(stage: Stage) -> str:
 
 
 def refused(stage: Stage) -> str:
-    """The two do not fit: no SA comes of it, at either side."""
+    """The two do not fit: no SA comes of it, at either side, and our operator reads why."""
     try:
         stage.initiator.up(stage.case)
     except Exception as error:
@@ -326,7 +334,12 @@ def refused(stage: Stage) -> str:
         raise AssertionError("there is an SA between two that must not trust each other")
     for side in (stage.left, stage.right):
         assert not side.sas(stage.case)
-    return said
+    why = stage.left.why(stage.case)
+    if why is None:
+        return said
+    wanted = REASONS[stage.case.option("wrong")][stage.case.role == "responder"]
+    assert wanted in why, f"{wanted!r} is not in what we say: {why}"
+    return why
 
 
 def defaults(stage: Stage) -> str:

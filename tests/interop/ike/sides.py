@@ -78,6 +78,9 @@ class Side(Protocol):
     def reauthenticate(self, case: Case) -> None:
         """Prove itself anew, with an IKE SA that takes the old one's place."""
 
+    def why(self, case: Case) -> str | None:
+        """Why there is no SA; None of one that does not tell."""
+
     def down(self, case: Case) -> None:
         """Delete, and tell the other side."""
 

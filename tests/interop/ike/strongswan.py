@@ -127,6 +127,9 @@ class Charon:
     def rekey_ike(self, case: Case) -> None:
         self.ask("rekey", {"ike": case.key})
 
+    def why(self, case: Case) -> None:
+        return None
+
     def reauthenticate(self, case: Case) -> None:
         self.ask("rekey", {"ike": case.key, "reauth": "yes"})
 
