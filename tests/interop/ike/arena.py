@@ -11,8 +11,8 @@ from interop.ike.cases import Case
 from interop.ike.ground import OUTSIDE, Ground, ground
 from interop.ike.iked import Iked
 from interop.ike.ours import Ours
-from interop.ike.plays import Stage
 from interop.ike.sides import Side
+from interop.ike.stage import Stage
 from interop.ike.strongswan import GuestCharon, NamespaceCharon
 from interop.uml import Guest
 

@@ -16,8 +16,8 @@ from interop.ike.arena import Arena
 from interop.ike.cases import Case, read
 from interop.ike.ground import LEFT_PORT
 from interop.ike.ours import Ours
-from interop.ike.plays import Stage
 from interop.ike.sides import until
+from interop.ike.stage import Stage
 
 #: One of each kind that tshark 4.0 knows; tests/unit/ike/test_wireshark.py has them all between two of our machines.
 CIPHERS = ("aes256gcm16-prfsha384-x25519", "aes256-sha512-ecp384", "aes128ctr-sha256-x25519", "3des-sha1-modp2048")
