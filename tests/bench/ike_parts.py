@@ -243,6 +243,8 @@ def stall(sizes: Sizes, told: Told) -> list[Row]:
         took = sorted(said["waits"])
         p99 = 1000 * took[math.ceil(0.99 * len(took)) - 1] if took else math.inf
         told(f"stall: {said['up']} of {sizes.slow} up in {said['took']:.1f} s, {len(took)} answers, p99 {p99:.1f} ms")
+        if said["why"]:
+            told(f"stall: {said['why']}")
     return [{"name": "stall", "p99_ms": round(p99, 2), "answers": len(took), "slow": sizes.slow, "up": said["up"]}]
 
 
