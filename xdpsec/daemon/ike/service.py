@@ -161,7 +161,7 @@ class Ike:
             ikes = [ike for ike, up in self.up.items() if up.peer == peer]
             return sum(self._shell.wish(ike, lambda machine, now: machine.rekey_ike(now)) for ike in ikes)
         indices = {one.index for one in self._children_of(peer, "" if child == "*" else child)}
-        pairs = [pair for pair in self.children.pairs.values() if pair.up and pair.child.index in indices]
+        pairs = [pair for pair in self.children.pairs.values() if not pair.retiring and pair.child.index in indices]
         return sum(bool(self.rekey_child(pair.ike, pair.spi_in)) for pair in pairs)
 
     def _children_of(self, peer: str, child: str) -> Sequence[Child]:
