@@ -213,6 +213,8 @@ def measure(program: Path, strongswan: Start | None, rate: int, rekeys: int) -> 
         gateway.start()
         operator = Rekeys(gateway)
         operator.wait_up()
+        for source, target in ((a, b), (b, a)):  # next hops are known then; a packet does not wait for one
+            lab.inside(source.host, "ping", "-q", "-c", "3", "-i", "0.3", "-I", source.address, target.address)
         flows = [
             Flow(lab, program, source, target, port, rate // 2)
             for (source, target), port in zip(((a, b), (b, a)), PORTS, strict=True)
