@@ -126,7 +126,7 @@ def wish(play: Attacker, data: bytes) -> None:
     if not isinstance(machine, Machine) or not machine.established or not data:
         return
     spi = next(iter(play.b.installed), 0)
-    wishes: tuple[Callable[[], None], ...] = (
+    wishes: tuple[Callable[[], object], ...] = (
         lambda: machine.rekey_child(spi, play.now),
         lambda: machine.rekey_ike(play.now),
         lambda: machine.close_child(spi, play.now),

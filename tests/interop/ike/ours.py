@@ -92,7 +92,8 @@ class Ours:
         self._begin(words.BringDown(case.key))
 
     def rekey_child(self, case: Case) -> None:
-        self._begin(words.Rekey(case.key, CHILD))
+        """One that is only just there may still be on its way to its machine: then it is asked again."""
+        until(lambda: not self._refused(words.Rekey(case.key, CHILD)), "a child that can be rekeyed")
 
     def rekey_ike(self, case: Case) -> None:
         self._begin(words.Rekey(case.key, ""))
@@ -109,9 +110,12 @@ class Ours:
 
     def _begin(self, wish: words.BringUp | words.BringDown | words.Rekey) -> None:
         """As `xdpsec up`, `down` and `rekey` do."""
+        refusal = self._refused(wish)
+        assert not refusal, refusal
+
+    def _refused(self, wish: words.BringUp | words.BringDown | words.Rekey) -> str:
         with self._client() as client:
-            answer = client.ask(wish, words.Begun)
-        assert not answer.error, answer.error
+            return client.ask(wish, words.Begun).error
 
     def _client(self) -> Client:
         return Client(run_dir(self.gateway.config))

@@ -76,7 +76,7 @@ def only(side: Side) -> int:
     return spi
 
 
-WISHES: dict[str, Callable[[Side, float], None]] = {
+WISHES: dict[str, Callable[[Side, float], object]] = {
     "rekey child": lambda side, now: side.machine.rekey_child(only(side), now),
     "close child": lambda side, now: side.machine.close_child(only(side), now),
     "open child": lambda side, now: side.machine.open_child("net", now),

@@ -17,6 +17,7 @@ from xdpsec.daemon.ike.service import Ike
 from xdpsec.daemon.lines import Lines
 
 NS = 10**9
+NOTHING = "is down, or is being rekeyed just now"
 EVERY = "*"  # in the place of a child's name
 
 log = structlog.get_logger()
@@ -110,7 +111,7 @@ class Desk:
             return words.Begun(seq, 0, error)
         count = self._ike.rekey(asked.peer, asked.child)
         label = f"{asked.peer}/{asked.child}" if asked.child else asked.peer
-        return words.Begun(seq, count, "" if count else f"{label} is down: `xdpsec explain {asked.peer}` says why")
+        return words.Begun(seq, count, "" if count else f"{label} {NOTHING}: see `xdpsec explain {asked.peer}`")
 
     def _explain(self, asked: words.ExplainQuery, seq: int, _: object) -> words.Explanation:
         error = self._refusal(asked.peer)

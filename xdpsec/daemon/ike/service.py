@@ -175,7 +175,10 @@ class Ike:
         self.reach.acquire(child)
 
     def rekey_child(self, ike: int, spi_in: int) -> bool:
-        return self._shell.wish(ike, lambda machine, now: machine.rekey_child(spi_in, now))
+        """False when there is nothing to replace, or it is being replaced."""
+        begun: list[bool] = []
+        self._shell.wish(ike, lambda machine, now: begun.append(machine.rekey_child(spi_in, now)))
+        return any(begun)
 
     def _proved(self, ike: int, spi_in: int) -> bool:
         return self._shell.wish(ike, lambda machine, now: machine.used(spi_in, now))

@@ -171,11 +171,13 @@ class Machine:
         wishes.open_child(self, name, resource)
         self._turn()
 
-    def rekey_child(self, spi_in: int, now: float) -> None:
-        """Replace a child: its workers have counted to a soft limit."""
+    def rekey_child(self, spi_in: int, now: float) -> bool:
+        """Replace a child: its workers have counted to a soft limit, or somebody asks. False: there is nothing to
+        replace, or it is being replaced."""
         self.now = now
-        wishes.rekey_child(self, spi_in)
+        begun = wishes.rekey_child(self, spi_in)
         self._turn()
+        return begun
 
     def used(self, spi_in: int, now: float) -> None:
         """A packet opened on this child: the peer has it."""

@@ -56,12 +56,14 @@ def open_child(m: Machine, name: str, resource: int | None) -> None:
     m.ask(m.sa, create_child.MakeChild(child, resource))
 
 
-def rekey_child(m: Machine, spi_in: int) -> None:
-    """A child that is gone, or on its way, needs no successor."""
+def rekey_child(m: Machine, spi_in: int) -> bool:
+    """A child that is gone, or on its way, needs no successor: False."""
     child = m.sa.children.get(spi_in)
-    if child is not None and not child.rekeying and not child.successor:
-        child.rekey_at = 0.0
-        m.ask(m.sa, create_child.MakeChild(child.settings, child.resource, child))
+    if child is None or child.rekeying or child.successor:
+        return False
+    child.rekey_at = 0.0
+    m.ask(m.sa, create_child.MakeChild(child.settings, child.resource, child))
+    return True
 
 
 def close_child(m: Machine, spi_in: int) -> None:
