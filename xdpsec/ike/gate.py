@@ -146,7 +146,7 @@ class Gate:
         self._now = now
         self.wish(ike, lambda machine: machine.answer(ticket, result, now))
 
-    def wish(self, ike: int, action: Callable[[Talker], None]) -> bool:
+    def wish(self, ike: int, action: Callable[[Talker], object]) -> bool:
         """Let a machine do something and follow up on it; False when there is no such machine any more."""
         machine = self.machines.get(ike)
         if machine is None:
