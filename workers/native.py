@@ -66,11 +66,13 @@ def wipe(data: bytes) -> None:
 def prefer() -> None:
     """This process before ordinary ones, as far as it may. Where sessions share the processor as groups (autogroup,
     sched(7)), niceness alone counts only within our own."""
-    with contextlib.suppress(OSError):  # a container without CAP_SYS_NICE
-        os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    if os.getpriority(os.PRIO_PROCESS, 0) > NICENESS:  # who started us may have given more
+        with contextlib.suppress(OSError):  # a container without CAP_SYS_NICE
+            os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     for _ in range(AUTOGROUP_TRIES):
         try:
-            AUTOGROUP.write_text(str(NICENESS))
+            if int(AUTOGROUP.read_text().split()[-1]) > NICENESS:
+                AUTOGROUP.write_text(str(NICENESS))
             return
         except BlockingIOError:
             time.sleep(AUTOGROUP_PAUSE)

@@ -292,6 +292,21 @@ if native.AUTOGROUP.exists(): print(native.AUTOGROUP.read_text().split()[-1])
     assert set(rows) == {"-10"}
 
 
+def test_a_process_that_was_given_more_keeps_it() -> None:
+    rows = said(
+        """
+from xdpsec.workers import native
+os.setpriority(os.PRIO_PROCESS, 0, -15)
+if native.AUTOGROUP.exists(): native.AUTOGROUP.write_text("-15")
+native.prefer()
+print(os.getpriority(os.PRIO_PROCESS, 0))
+if native.AUTOGROUP.exists(): print(native.AUTOGROUP.read_text().split()[-1])
+""",
+        start_new_session=True,
+    ).split()
+    assert set(rows) == {"-15"}
+
+
 def test_a_process_that_may_not_be_preferred_goes_on() -> None:
     assert (
         said(f"""
