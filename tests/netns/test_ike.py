@@ -44,7 +44,8 @@ def test_up_by_itself_and_both_ways() -> None:
             assert [child["up"] for child in status["children"]] == [True] * len(pair.children)
             assert total(gateway, "xdpsec_ike_handshakes_total", outcome="established") >= 1
             assert total(gateway, "xdpsec_ike_peer_up") == 1
-            assert total(gateway, "xdpsec_ike_half_open") == 0
+            # of two calls that cross one gives way, and hangs half open at the called side until its time is up
+            assert total(gateway, "xdpsec_ike_half_open") <= 1
 
 
 def test_the_first_packet_is_held_until_there_is_an_sa() -> None:
