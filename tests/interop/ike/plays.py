@@ -111,7 +111,7 @@ def _fragments(frames: list[Frame], case: Case) -> tuple[int, int]:
 
 
 def peer_killed(stage: Stage) -> str:
-    """The peer dies as by a power cut: we notice, and with its next life there is an SA again."""
+    """The peer dies as by a power cut: we notice."""
     stage.begin()
     stage.carry()
     stage.right.kill()
