@@ -71,7 +71,8 @@ def prefer() -> None:
             os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     for _ in range(AUTOGROUP_TRIES):
         try:
-            if int(AUTOGROUP.read_text().split()[-1]) > NICENESS:
+            words = AUTOGROUP.read_text().split()  # "/autogroup-17 nice 0"; empty where the session is in no group
+            if words and int(words[-1]) > NICENESS:
                 AUTOGROUP.write_text(str(NICENESS))
             return
         except BlockingIOError:

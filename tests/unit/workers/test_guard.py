@@ -10,6 +10,7 @@ import resource
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -283,9 +284,10 @@ def test_a_preferred_process_goes_before_its_session_and_its_session_before_othe
     rows = said(
         """
 from xdpsec.workers import native
+grouped = native.AUTOGROUP.exists() and native.AUTOGROUP.read_text()
 native.prefer()
 print(os.getpriority(os.PRIO_PROCESS, 0))
-if native.AUTOGROUP.exists(): print(native.AUTOGROUP.read_text().split()[-1])
+if grouped: print(native.AUTOGROUP.read_text().split()[-1])
 """,
         start_new_session=True,
     ).split()
@@ -297,14 +299,32 @@ def test_a_process_that_was_given_more_keeps_it() -> None:
         """
 from xdpsec.workers import native
 os.setpriority(os.PRIO_PROCESS, 0, -15)
-if native.AUTOGROUP.exists(): native.AUTOGROUP.write_text("-15")
+grouped = native.AUTOGROUP.exists() and native.AUTOGROUP.read_text()
+if grouped: native.AUTOGROUP.write_text("-15")
 native.prefer()
 print(os.getpriority(os.PRIO_PROCESS, 0))
-if native.AUTOGROUP.exists(): print(native.AUTOGROUP.read_text().split()[-1])
+if grouped: print(native.AUTOGROUP.read_text().split()[-1])
 """,
         start_new_session=True,
     ).split()
     assert set(rows) == {"-15"}
+
+
+def test_a_session_in_no_group_is_no_obstacle(tmp_path: Path) -> None:
+    """A process of the root group has the file, and nothing in it."""
+    empty = tmp_path / "autogroup"
+    empty.touch()
+    assert (
+        said(f"""
+from pathlib import Path
+from xdpsec.workers import native
+native.AUTOGROUP = Path("{empty}")
+native.prefer()
+print(os.getpriority(os.PRIO_PROCESS, 0))
+""")
+        == "-10"
+    )
+    assert not empty.read_text()
 
 
 def test_a_process_that_may_not_be_preferred_goes_on() -> None:
