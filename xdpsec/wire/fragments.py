@@ -49,12 +49,12 @@ def _room(overhead: Callable[[int], int], largest: int) -> int:
 
 
 class Reassembly:
-    """One direction of one IKE SA: requests, or answers. Another message ID starts it anew."""
+    """What one IKE SA receives. Another message starts it anew: another ID, or an answer with the ID of a request."""
 
-    __slots__ = ("_first", "_parts", "_total", "message_id", "size")
+    __slots__ = ("_first", "_message", "_parts", "_total", "size")
 
     def __init__(self) -> None:
-        self.message_id = -1
+        self._message = (False, -1)
         self.drop()
 
     def drop(self) -> None:
@@ -64,7 +64,7 @@ class Reassembly:
 
     def wants(self, fragment: Envelope) -> bool:
         """False for what we have, or what was cut into fewer pieces than the last try: not worth opening."""
-        if fragment.header.message_id != self.message_id:
+        if _message_of(fragment) != self._message:
             return True
         return fragment.total > self._total or (fragment.total == self._total and fragment.number not in self._parts)
 
@@ -75,9 +75,9 @@ class Reassembly:
         """
         if not self.wants(fragment):
             return None
-        if fragment.header.message_id != self.message_id or fragment.total > self._total:
+        if _message_of(fragment) != self._message or fragment.total > self._total:
             self.drop()
-            self.message_id, self._total = fragment.header.message_id, fragment.total
+            self._message, self._total = _message_of(fragment), fragment.total
         self._parts[fragment.number] = plaintext
         self.size += len(plaintext)
         if fragment.number == 1:
@@ -90,3 +90,8 @@ class Reassembly:
         whole = self._first, b"".join([self._parts[number] for number in range(1, self._total + 1)])
         self.drop()
         return whole
+
+
+def _message_of(fragment: Envelope) -> tuple[bool, int]:
+    """Both sides count their requests by themselves: an answer may have the ID of a request."""
+    return fragment.header.response, fragment.header.message_id

@@ -8,11 +8,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from pair import GCM, Pair, Side, downs, established, outcome, pair, peer, ups
+from pair import GCM, Pair, Side, downs, established, only_child, outcome, pair, peer, ups
 
 from xdpsec.ike.events import ChildFailed, InstallInbound, RetireChild, WorkWanted
 from xdpsec.ike.v2.sa import State
-from xdpsec.numbers import Ke, NotifyType
+from xdpsec.numbers import ExchangeType, Ke, NotifyType
 
 SLOW = replace(GCM, ke=(Ke.MODP_3072,))
 
@@ -54,6 +54,31 @@ def test_responder_answers_only_after_its_worker() -> None:
     assert both.up()
     both.agree()
     assert len(asked(both.b, InstallInbound)) == 1
+
+
+def test_an_answer_that_comes_while_a_worker_is_asked_does_not_spoil_the_repetition_of_ours() -> None:
+    """Both sides rekey the child at once; side b's request waits for a's worker when the answer to a's comes. Then a's
+    answer is lost: the same request again must get the same answer again, or b takes a for dead."""
+    both = established()
+    both.a.lag = 0.1
+    lost: list[bytes] = []
+
+    def fate(number: int, sender: str, data: bytes) -> tuple[float, ...]:
+        if sender == "a" and data[18] == ExchangeType.CREATE_CHILD_SA and data[19] & 0x20 and not lost:
+            lost.append(data)
+            return ()
+        return (0.01,)
+
+    both.wire.fate = fate
+    for side in (both.b, both.a):
+        side.machine.rekey_child(only_child(side), both.now)
+    both.settle()
+    both.run(60.0)
+    assert lost
+    both.agree()
+    assert all(side.sa.outbox.free for side in (both.a, both.b))
+    both.run(200.0)
+    assert not downs(both.a) + downs(both.b)
 
 
 def test_initiator_without_its_worker_gives_the_child_back() -> None:

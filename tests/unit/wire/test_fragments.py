@@ -109,6 +109,17 @@ def test_the_next_message_drops_the_one_before() -> None:
     assert [collected.add(*piece) for piece in new] == [None, (FIRST, PLAINTEXT)]
 
 
+def test_an_answer_with_the_id_of_a_request_is_another_message() -> None:
+    """Each side counts its own requests (RFC 7296 sec. 2.2): parts of the two are not put together."""
+    request = opened(pieces(1200)[0])
+    other = PLAINTEXT[::-1]
+    answer = split(header(AUTH, response=True, message_id=1), FIRST, other, seal, gcm, 1200)
+    collected = Reassembly()
+    collected.add(*request)
+    assert [collected.add(*opened(piece)) for piece in answer] == [None, (FIRST, other)]
+    assert collected.add(*opened(pieces(1200)[1])) is None
+
+
 def test_fragments_that_never_complete_hold_no_more_than_a_message() -> None:
     """The worst that one peer can park with us: then all of it is dropped."""
     part = bytes(limits.MESSAGE // 8)

@@ -130,13 +130,14 @@ def _open(sa: IkeSa, head: Header, data: bytes) -> tuple[int, bytes] | None:
     if head.exchange == INIT:
         if sa.state != State.FRESH:
             return None
-        sa.fingerprint = hash(data)
+        if not head.response:
+            sa.fingerprint = hash(data)
         return 0, b""
     opened = sealing.unseal(sa, data)
     if opened is None:
         return None
     first, plaintext, fragments = opened
-    if not fragments:
+    if not fragments and not head.response:  # an answer may come while a request is being worked on
         sa.fingerprint = hash(data)
     return first, plaintext
 

@@ -61,7 +61,7 @@ def unseal(sa: IkeSa, data: bytes) -> tuple[int, bytes, int] | None:
     if not sa.reassembly.wants(envelope):
         return None
     part = sa.opener.open(envelope.aad, envelope.body)
-    if envelope.number == 1:
+    if envelope.number == 1 and not envelope.header.response:
         sa.fingerprint = hash(data)
     whole = sa.reassembly.add(envelope, part)
     if whole is None:
