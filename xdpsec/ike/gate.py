@@ -130,10 +130,11 @@ class Gate:
 
     def reauthenticate(self, ike: int, now: float) -> None:
         """Begin anew with the same peer and children; the old machine goes when the new one stands (RFC 7296 sec.
-        2.8.3). Nothing for a machine that is gone, not established, or being replaced already."""
+        2.8.3). Nothing for a machine that is gone, does not stand, or is being replaced already: what begins anew from
+        one that goes would open no child, and take the place of the one that has them."""
         self._now = now
         old = self.machines.get(ike)
-        if old is None or not old.established or old.peer is None:
+        if old is None or not old.stands or old.peer is None:
             return
         old.reauthenticate = False
         if ike not in self._heirs.values():
@@ -274,7 +275,7 @@ class Gate:
         """Machines of one identity see to that themselves, unless they may stand side by side."""
         old = self.machines.get(ike)
         if old is not None and heir.peer is not None and heir.peer.uniqueness == "off":
-            old.give_way(self._now)
+            old.give_way(self._now, self.host.limits.outlived_seconds)
             self._concerned[ike] = old
 
     def _opened(self, number: int) -> None:

@@ -44,6 +44,7 @@ class Puppet:
         self.peer: PeerSettings | None = None
         self.remote_id, self.established, self.done, self.reauthenticate = b"", False, False, False
         self.children: Wanted = ()
+        self.stands = False
         self.gave_way: list[float] = []
         self.spi = gate.claim(self)
         self.got: list[bytes] = []
@@ -75,7 +76,7 @@ class Puppet:
     def answer(self, ticket: int, result: object, now: float) -> None:
         self.answers.append((ticket, result))
 
-    def give_way(self, now: float) -> None:
+    def give_way(self, now: float, wait: float) -> None:
         self.gave_way.append(now)
 
     def die(self) -> None:
@@ -409,6 +410,9 @@ def test_a_machine_that_must_authenticate_anew_goes_when_its_heir_stands() -> No
     assert len(stage.puppets) == 1
     old.established, old.due, old.again = True, 5.0, 9.0
     stage.settle(old)
+    stage.gate.reauthenticate(old.number, 2.0)  # it goes: another one has taken over, or the peer has deleted it
+    assert len(stage.puppets) == 1
+    old.stands = True
     old.reauthenticate = True
     stage.gate.handle_timer(5.0)
     assert len(stage.puppets) == 2

@@ -301,24 +301,20 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
     peer, suite = m.settings, sa.suite
     assert suite is not None
     remote_id = bytes((identity.kind,)) + identity.data
-    m.remote_id = remote_id
+    m.remote_id, m.first_spis = remote_id, sa.spi_i + sa.spi_r
     lifetimes.begin_ike(m, sa)
     for other in m.registry.established(peer.name, remote_id):
         if other is m or peer.uniqueness == "off":
             continue
-        at_once = m.now < other.up_at + CROSSING
+        at_once = abs(m.since - other.since) < CROSSING
         if at_once and (other.initiator != m.initiator or not contact):
             # begun at once, by both or twice: each side picks the same one to go, whichever came first here
-            loser = min((m, other), key=lambda one: one.sa.spi_i + one.sa.spi_r)
-            if loser is other:
-                other.give_way(m.now)
-            else:
-                wishes.outlived(m)
+            _give_way(m, other, min((m, other), key=lambda one: one.first_spis))
         elif contact:
             other.abandon("replaced", "the peer has lost its state and connected anew", m.now)
         elif peer.uniqueness == "replace":
-            other.give_way(m.now)
-    m.up_at = m.now
+            # that of the two which was begun first, even if lost answers made it stand only now
+            _give_way(m, other, min((m, other), key=lambda one: one.since))
     m.emit(
         IkeUp(
             ike=m.number,
@@ -333,3 +329,14 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
             seconds=m.now - m.since,
         )
     )
+
+
+def _give_way(m: Machine, other: Machine, loser: Machine) -> None:
+    """`loser`, one of the two, goes. Who began the talk that stays deletes the other (sec. 2.8.3); the other side does
+    so late, if that is forgotten."""
+    stays = other if loser is m else m
+    wait = m.host.limits.outlived_seconds * (1 if stays.initiator else 4)
+    if loser is m:
+        wishes.outlived(m, wait)
+    else:
+        other.give_way(m.now, wait)

@@ -57,9 +57,8 @@ def due(sa: IkeSa) -> float | None:
 
 def tick(m: Machine, sa: IkeSa) -> None:
     """Everything that is due now."""
-    if sa.leave_at and m.now >= sa.leave_at and not _succeeded(m):
-        sa.leave_at = 0.0
-        begin_ike(m, sa)
+    if sa.leave_at and m.now >= sa.leave_at:
+        _leave(m, sa)
     if sa.expire_at and m.now >= sa.expire_at:
         sa.rekey_at = sa.expire_at = sa.reauth_at = 0.0
         reason = "rekeyed" if sa.state == State.REKEYED else "expired"
@@ -82,10 +81,17 @@ def tick(m: Machine, sa: IkeSa) -> None:
             m.ask(sa, create_child.MakeChild(child.settings, child.resource, child))
 
 
-def _succeeded(m: Machine) -> bool:
-    """The talk that took over still stands, and has not been taken over in its turn."""
-    others = m.registry.established(m.settings.name, m.remote_id)
-    return any(one is not m and one.sas and one.sa.state == State.ESTABLISHED and not one.sa.leave_at for one in others)
+def _leave(m: Machine, sa: IkeSa) -> None:
+    """Time to go, if the talk that took over still stands and has not been taken over in its turn: else this one stays.
+    Where lost messages let both sides see another one taken over, of two talks begun by either side, they must not both
+    delete: one of the two waits once more."""
+    stands = [one for one in m.registry.established(m.settings.name, m.remote_id) if one is not m and one.stands]
+    if not stands:
+        sa.leave_at = 0.0
+        begin_ike(m, sa)
+    elif not m.waited and all(one.initiator != m.initiator and one.first_spis < m.first_spis for one in stands):
+        m.waited = True
+        sa.leave_at = sa.expire_at = m.now + 1.5 * m.host.limits.outlived_seconds
 
 
 def _span(m: Machine, life: Lifetime) -> tuple[float, float]:

@@ -73,7 +73,8 @@ class Machine:
             "initiator",
             "established",
             "since",
-            "up_at",
+            "first_spis",
+            "waited",
         ),
         *("wanted", "peer_addresses", "inner", "reauthenticate"),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
@@ -85,13 +86,15 @@ class Machine:
         self.registry = registry
         self.peer: PeerSettings | None = None
         self.remote_id = b""  # kind and data of the peer's identity once it has proved it
+        self.first_spis = b""  # of the IKE SA in which it did so: both sides know the talk by them over rekeys
+        self.waited = False  # once more, when it was time to leave (lifetimes.py)
         self.initiator = False
         self.established = False
         self.wanted: tuple[tuple[ChildSettings, int | None], ...] = ()  # children to open once that is possible
         self.peer_addresses: tuple[str, ...] = ()  # others that it says it has (RFC 4555)
         self.inner: tuple[str, ...] = ()  # leased: to us if we began, to the peer else (configuration.py)
         self.reauthenticate = False  # the gate shall begin a new talk that takes over from this one
-        self.since = self.now = self.up_at = now
+        self.since = self.now = now
         self._datagrams: list[tuple[bytes, Path]] = []
         self._events: list[Event] = []
         self._waiting: dict[int, Flow] | None = None
@@ -159,10 +162,10 @@ class Machine:
             self.bury(sa, reason, text)
         self._turn()
 
-    def give_way(self, now: float) -> None:
-        """Another machine has taken over the peer."""
+    def give_way(self, now: float, wait: float) -> None:
+        """Another machine has taken over the peer: this one goes in so many seconds."""
         self.now = now
-        wishes.outlived(self)
+        wishes.outlived(self, wait)
         self._turn()
 
     def open_child(self, name: str, now: float, resource: int | None = None) -> None:
@@ -219,6 +222,11 @@ class Machine:
     def half_open(self) -> bool:
         """A responder that nobody has authenticated to."""
         return not self.initiator and not self.established and bool(self.sas)
+
+    @property
+    def stands(self) -> bool:
+        """The peer is authenticated, the IKE SA serves, and no other machine has taken over."""
+        return bool(self.sas) and self.sa.state == State.ESTABLISHED and not self.sa.leave_at
 
     @property
     def settings(self) -> PeerSettings:

@@ -78,11 +78,11 @@ def renew(m: Machine, sa: IkeSa) -> None:
     m.ask(sa, rekey_ike.RekeyIke())
 
 
-def outlived(m: Machine) -> None:
-    """A newer machine has the same peer: this one goes soon, unless the peer deletes it before (it reauthenticates)."""
+def outlived(m: Machine, wait: float) -> None:
+    """A newer machine has the same peer: this one goes in `wait` seconds, unless the peer deletes it before."""
     for sa in m.sas:
         if sa.state != State.DEAD:
-            soon = m.now + m.host.limits.outlived_seconds
+            soon = m.now + wait
             sa.expire_at = min(sa.expire_at or soon, soon)
             sa.rekey_at = sa.reauth_at = 0.0
             sa.leave_at = sa.expire_at  # of its successors too, should the peer still make one
