@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import ports
-from ports import CHILDREN, INSIDE, OUTSIDE, RINGS, Ports
+from ports import CHILDREN, INSIDE, OUTSIDE, Ports
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.framing import Wire
@@ -55,8 +55,8 @@ class Contender(Protocol):
 class Gateway:
     """Real worker processes, confined as in service; this process is their control."""
 
-    def __init__(self, workers: int, cores: Sequence[int], directory: Path) -> None:
-        self._ports = ports.open_ports(workers, directory)
+    def __init__(self, workers: int, cores: Sequence[int], directory: Path, depth: int) -> None:
+        self._ports = ports.open_ports(workers, directory, depth)
         self._block = self._map(self._ports.memory.counters)  # keeps the mapping alive
         self._counters: Any = ffi.cast("struct xs_counters *", self._block)
         self._state = self._map(self._ports.memory.state)
@@ -157,8 +157,8 @@ def _expect(wire: Wire, kind: type) -> Any:
 
 
 def worker_start(given: Ports, worker: int, core: int, channel: int) -> WorkerStart:
-    memory = given.memory
-    sizes = {"rx_size": RINGS.rx, "tx_size": RINGS.tx, "fill_size": RINGS.fill, "completion_size": RINGS.completion}
+    memory, rings = given.memory, given.rings
+    sizes = {"rx_size": rings.rx, "tx_size": rings.tx, "fill_size": rings.fill, "completion_size": rings.completion}
     starts = tuple(
         PortStart(
             port, port, link.mac.hex(), link.mtu, ports.OWN if port == OUTSIDE else "10.1.255.1", "",
@@ -176,12 +176,14 @@ def worker_start(given: Ports, worker: int, core: int, channel: int) -> WorkerSt
 
 
 class Forward:
-    """bench-forward (forward.c) on the same door, sockets and rings."""
+    """bench-forward (forward.c) on the same door, sockets and rings; with `cipher` it also seals."""
 
     BOARD = 64 * (1 + 8) * 8  # room for struct board
 
-    def __init__(self, workers: int, cores: Sequence[int], directory: Path, program: Path) -> None:
-        self._ports = ports.open_ports(workers, directory)
+    def __init__(
+        self, workers: int, cores: Sequence[int], directory: Path, program: Path, depth: int, cipher: bool
+    ) -> None:
+        self._ports = ports.open_ports(workers, directory, depth)
         board = os.memfd_create("bench-board")
         os.ftruncate(board, self.BOARD)
         self._board = mmap.mmap(board, self.BOARD)
@@ -200,6 +202,9 @@ class Forward:
                 memory.umem,
                 chunks,
                 board,
+                self._ports.rings.rx,
+                self._ports.rings.fill,
+                int(cipher),
                 arrivals,
                 leaving,
                 ports.SINK_MAC,

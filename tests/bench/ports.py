@@ -20,7 +20,6 @@ from xdpsec.workers.native import door_verdict_names, lib
 OUTSIDE, INSIDE = 0, 1
 INTERFACES = ("out0", "in0")
 CHILDREN = 8
-RINGS = Rings()
 LOCAL = "10.1.0.0/16"
 OWN, PEER = "10.9.0.1", "10.9.0.2"
 SINK_MAC = "02:00:00:00:00:99"  # nobody's: the kernel behind the sink drops what it gets
@@ -44,6 +43,7 @@ class Ports:
     """Everything a worker of either kind needs; `sockets` by port. Descriptors live as long as the process."""
 
     workers: int
+    rings: Rings
     links: tuple[Link, Link]
     memory: regions.Regions
     sockets: tuple[PortSockets, PortSockets]
@@ -69,13 +69,14 @@ class Ports:
         return {name: sum(one[name] for one in found) for name in ("rx_dropped", "rx_ring_full")}
 
 
-def open_ports(workers: int, directory: Path) -> Ports:
-    """The door attached and told its tables; nobody served yet."""
+def open_ports(workers: int, directory: Path, depth: int) -> Ports:
+    """The door attached and told its tables; nobody served yet. `depth`: of the receive rings."""
+    rings = Rings.of_depth(depth)
     links = (_link(INTERFACES[OUTSIDE]), _link(INTERFACES[INSIDE]))
     queues = sum(link.queues for link in links)
     state, slots = regions.open_state(directory / f"state-{os.getpid()}", CHILDREN, regions.boot_id())
-    memory = regions.make(workers, regions.chunk_count(workers, queues, RINGS), 2048, state, slots)
-    maker = Sockets(memory.umem, memory.umem_size, memory.chunk_size, RINGS)
+    memory = regions.make(workers, regions.chunk_count(workers, queues, rings), 2048, state, slots)
+    maker = Sockets(memory.umem, memory.umem_size, memory.chunk_size, rings)
     sockets = (maker.open_port(links[OUTSIDE], workers, "copy"), maker.open_port(links[INSIDE], workers, "copy"))
     door = Door()
     for port, link in enumerate(links):
@@ -84,4 +85,4 @@ def open_ports(workers: int, directory: Path) -> Ports:
     maps.set_addresses([OWN])
     everyone = (1 << CHILDREN) - 1
     maps.set_prefixes({LOCAL: everyone}, {remote(c): (1 << c, [c % workers]) for c in range(CHILDREN)})
-    return Ports(workers, links, memory, sockets, door, maps)
+    return Ports(workers, rings, links, memory, sockets, door, maps)

@@ -32,8 +32,8 @@ def steady(run: veth.Steady) -> str:
     worker = "worker" if run.workers == 1 else "workers"
     name = {"gateway": "The gateway", "forward": "The bare forwarder"}[run.kind]
     return (
-        f"{name} at 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}) "
-        f"for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped. The {worker} ran for {run.ran:.1f} s of it "
+        f"{name} at 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}), receive "
+        f"rings of {run.depth}, for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped. The {worker} ran for {run.ran:.1f} s of it "
         f"and waited {run.waited:.2f} s for a core that something else had."
     )
 
@@ -87,6 +87,9 @@ def write_docs(path: Path, rows: Sequence[Row], sentences: Sequence[str]) -> Non
         *(line for sentence in sentences for line in (sentence, "")),
         "Cycles (of the time-stamp counter) a packet, by the worker's own count:",
         "",
-        *_markdown(("name", "size", "workers", *STAGES), (_stages(row) for row in rows if row.name != "veth-testpmd")),
+        *_markdown(
+            ("name", "size", "workers", *STAGES),
+            (_stages(row) for row in rows if row.name not in ("veth-cipher", "veth-testpmd")),
+        ),
     ]
     path.write_text(before + BEGIN + "\n" + "\n".join(figures) + "\n" + END + after)

@@ -1,6 +1,6 @@
-"""One contender in its own namespace, the generator and the meter around it: `station.py KIND WORKERS PROGRAMS DIR`.
+"""One contender in its own namespace, the generator and the meter around it.
 
-Asked over standard input, one JSON object a line, and answers each with one. `in1` feeds `in0`, `out0` ends in `out1`.
+`station.py KIND WORKERS PROGRAMS DIR DEPTH`, the depth that of the receive rings. Asked over standard input, one JSON object a line, and answers each with one. `in1` feeds `in0`, `out0` ends in `out1`.
 """
 
 from __future__ import annotations
@@ -39,12 +39,13 @@ def sunk() -> int:
 
 
 class Station:
-    def __init__(self, kind: str, workers: int, programs: Path, directory: Path) -> None:
+    def __init__(self, kind: str, workers: int, programs: Path, directory: Path, depth: int) -> None:
         cores = sorted(os.sched_getaffinity(0))
         if kind == "gateway":
-            self.contender: contenders.Contender = contenders.Gateway(workers, cores, directory)
-        elif kind == "forward":
-            self.contender = contenders.Forward(workers, cores, directory, programs / "bench-forward")
+            self.contender: contenders.Contender = contenders.Gateway(workers, cores, directory, depth)
+        elif kind in ("forward", "cipher"):
+            program = programs / "bench-forward"
+            self.contender = contenders.Forward(workers, cores, directory, program, depth, kind == "cipher")
         else:
             self.contender = contenders.Testpmd(workers, cores, directory / f"testpmd-{workers}.log")
         self._cores = cores[-workers:]
@@ -92,11 +93,11 @@ class Station:
         return self.contender.counts()
 
 
-def main(kind: str, workers: str, programs: str, directory: str) -> int:
+def main(kind: str, workers: str, programs: str, directory: str, depth: str) -> int:
     os.nice(NICE)
     if AUTOGROUP.exists():
         AUTOGROUP.write_text(str(NICE))
-    station = Station(kind, int(workers), Path(programs), Path(directory))
+    station = Station(kind, int(workers), Path(programs), Path(directory), int(depth))
     try:
         print(json.dumps({"ready": True}), flush=True)
         for line in sys.stdin:

@@ -1,4 +1,5 @@
-"""The gateway, the bare forwarder and testpmd over veth, in turns: each in its own namespace, fed by live frames.
+"""The gateway, the bare forwarder with and without the cipher, and testpmd over veth, in turns: each in its own
+namespace, fed by live frames.
 
 Figures are 1 s / output rate under overload, medians of the alternations. The accounts of the gateway and of the
 forwarder must close afterwards, and the gateway runs at 80 % of what it reached.
@@ -28,13 +29,17 @@ TURN_MS = 400
 STEADY_SHARE = 0.8
 STEADY_SIZE = 1408
 STATION = Path(__file__).parent / "station.py"
-KINDS = ("gateway", "forward", "testpmd")
+KINDS = ("gateway", "forward", "cipher", "testpmd")
+NAMES = {"forward": "veth-forward", "cipher": "veth-cipher", "testpmd": "veth-testpmd"}
+#: Of receive rings: what a gateway has by default, and what rides out the 40 ms for which a virtual machine's core was
+#: seen to be away, at 600,000 packets a second.
+DEPTH, DEEP = 4096, 32768
 
 
 class Station:
     """Our end of station.py."""
 
-    def __init__(self, lab: Lab, kind: str, workers: int, programs: Path) -> None:
+    def __init__(self, lab: Lab, kind: str, workers: int, programs: Path, depth: int = DEPTH) -> None:
         namespace = lab.namespace(f"{kind}{workers}")
         for name in ("in", "out"):
             lab.cable((namespace, f"{name}0"), (namespace, f"{name}1"), workers)
@@ -43,7 +48,7 @@ class Station:
         for interface, program in (("in1", "pass"), ("out1", "sink")):
             generate = str(programs / "generate.bpf.o")
             lab.ip(namespace, "link", "set", "dev", interface, "xdpdrv", "obj", generate, "program", program)
-        argv = [sys.executable, str(STATION), kind, str(workers), str(programs), str(lab.directory)]
+        argv = [sys.executable, str(STATION), kind, str(workers), str(programs), str(lab.directory), str(depth)]
         self._process = lab.start(namespace, argv, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=None)
         self._read()
 
@@ -75,7 +80,8 @@ def unaccounted(counts: dict[str, Any]) -> int:
 @dataclass(frozen=True, slots=True)
 class Steady:
     """The run of one contender at 80 % of the output that it held at `size` bytes: frames offered, come out, and
-    dropped anywhere; seconds that its workers ran, and that they waited for cores which others had."""
+    dropped anywhere; the depth of its receive rings; seconds that its workers ran, and that they waited for cores which
+    others had."""
 
     kind: str
     size: int
@@ -84,6 +90,7 @@ class Steady:
     rate: int
     offered: int
     out: int
+    depth: int
     ran: float
     waited: float
 
@@ -94,7 +101,7 @@ class Steady:
 
 @contextlib.contextmanager
 def stations(workers: int, programs: Path) -> Iterator[dict[str, Station]]:
-    kinds = KINDS if shutil.which("dpdk-testpmd") else KINDS[:2]
+    kinds = KINDS if shutil.which("dpdk-testpmd") else KINDS[:3]
     with Lab() as lab:
         yield {kind: Station(lab, kind, workers, programs) for kind in kinds}
 
@@ -102,10 +109,12 @@ def stations(workers: int, programs: Path) -> Iterator[dict[str, Station]]:
 def measure(
     programs: Path, workers: int, steady_seconds: float, told: Callable[[Row], None], turns: int = ALTERNATIONS
 ) -> tuple[list[Row], list[Steady]]:
-    """Rows veth-forward and, where DPDK is, veth-testpmd for each size; then the steady runs of the gateway and of the
-    bare forwarder, where a core is left for the generator, which keeps pace by spinning."""
+    """Rows for each size: against the bare forwarder, the one that seals too and, where DPDK is, testpmd; then the
+    steady runs of the gateway and of the bare forwarder, where a core is left for the generator, which keeps pace by
+    spinning."""
     rows: list[Row] = []
     steady: list[Steady] = []
+    held: dict[str, int] = {}
     with stations(workers, programs) as found:
         for size in SIZES:
             before = found["gateway"].ask(do="count")
@@ -117,7 +126,12 @@ def measure(
             if size == STEADY_SIZE and workers < len(os.sched_getaffinity(0)):
                 # of what came out in every turn: a virtual machine's core is not equally fast for a whole minute
                 held = {kind: int(1e9 / max(rates[kind]) * STEADY_SHARE) for kind in ("gateway", "forward")}
-                steady += [run_steady(found, kind, workers, rate, steady_seconds) for kind, rate in held.items()]
+    for depth in (DEEP, DEPTH) if held else ():
+        with Lab() as lab:
+            for kind, rate in held.items():
+                station = Station(lab, kind, workers, programs, depth)
+                station.blast(STEADY_SIZE)
+                steady.append(run_steady(station, kind, workers, depth, rate, steady_seconds))
     return rows, steady
 
 
@@ -141,15 +155,14 @@ def _rows(
     packets = max(after["completed"] - before["completed"], 1)
     cycles = {stage: (after["cycles"][stage] - before["cycles"][stage]) / packets for stage in after["cycles"]}
     more = {"cycles": cycles, "handoff": after["handoff"], "forward_unaccounted": unaccounted(accounts["forward"])}
-    names = {"forward": "veth-forward", "testpmd": "veth-testpmd"}
     return [
-        Row(names[kind], size, workers, ours, statistics.median(taken), loss, more)
+        Row(NAMES[kind], size, workers, ours, statistics.median(taken), loss, more)
         for kind, taken in rates.items()
-        if kind in names
+        if kind in NAMES
     ]
 
 
-def run_steady(found: dict[str, Station], kind: str, workers: int, rate: int, seconds: float) -> Steady:
-    run = found[kind].blast(STEADY_SIZE, int(seconds * 1000), rate)
+def run_steady(station: Station, kind: str, workers: int, depth: int, rate: int, seconds: float) -> Steady:
+    run = station.blast(STEADY_SIZE, int(seconds * 1000), rate)
     ran, waited = run["ran_ns"] / 1e9, run["waited_ns"] / 1e9
-    return Steady(kind, STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"], ran, waited)
+    return Steady(kind, STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"], depth, ran, waited)

@@ -11,10 +11,11 @@
 #include "port.h"
 
 enum {
-    HEADROOM = 256, /* XDP_PACKET_HEADROOM: where the kernel puts the Ethernet header of what it receives */
-    KICKS_MAX = 64, /* system calls per flush; copy mode takes 32 descriptors or more with each */
-    REAP_MIN = 32,  /* completions worth taking the lock for while busy */
-    SPARE = 128,    /* chunks kept back from the fill rings for frames we make or clone */
+    HEADROOM = 256,  /* XDP_PACKET_HEADROOM: where the kernel puts the Ethernet header of what it receives */
+    KICKS_MAX = 64,  /* system calls per flush; copy mode takes 32 descriptors or more with each */
+    REAP_MIN = 32,   /* completions worth taking the lock for while busy */
+    FILL_MIN = 2048, /* chunks missing in a fill ring worth the same; of a small ring, a quarter */
+    SPARE = 128,     /* chunks kept back from the fill rings for frames we make or clone */
 };
 
 struct xsk_queue {
@@ -286,7 +287,8 @@ static bool wants_service(const struct xs_worker *w, const struct xsk_queue *q)
 {
     uint32_t done = __atomic_load_n(q->completion.producer, __ATOMIC_RELAXED) - *q->completion.consumer;
     uint32_t filled = *q->fill.producer - __atomic_load_n(q->fill.consumer, __ATOMIC_RELAXED);
-    return done >= REAP_MIN || (w->loop->idle && done) || filled < q->fill.size - q->fill.size / 4;
+    uint32_t lack = q->fill.size / 4 < FILL_MIN ? q->fill.size / 4 : FILL_MIN;
+    return done >= REAP_MIN || (w->loop->idle && done) || filled < q->fill.size - lack;
 }
 
 static void service(struct xs_worker *w, struct xsk_queue *q)

@@ -106,6 +106,7 @@ def _gateway(table: GatewayTable, cores: Sequence[int]) -> values.Gateway:
         inside=tuple(table.inside),
         cores=worker_cores(table.workers, cores),
         burst=table.burst,
+        rx_ring=table.rx_ring,
         spin_us=table.spin_us,
         hold_frames=table.hold_frames,
         engine=table.engine,

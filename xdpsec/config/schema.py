@@ -46,6 +46,10 @@ class GatewayTable(Table):
     """How many workers, or the core of each, or "auto": every core but one, which is for the control process."""
     burst: Annotated[int, Field(ge=1, le=256)] = 64
     """Most frames that a worker takes from a ring at once."""
+    rx_ring: Literal[1024, 2048, 4096, 8192, 16384, 32768] = 4096
+    """Frames that a receive ring holds for a worker that lost its core: 4096 are 4 ms at a million a second. Deeper
+    ones ride out longer waits, as on virtual machines, and cost memory: 32768 some 140 MiB for each queue with one
+    worker, 70 MiB more with each further one."""
     spin_us: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     """Microseconds that an idle worker goes on looking before it sleeps."""
     hold_frames: Annotated[int, Field(ge=1, le=1024)] = 64

@@ -25,6 +25,7 @@ class Gateway:
     inside: tuple[str, ...]
     cores: tuple[int, ...]
     burst: int
+    rx_ring: int
     spin_us: int
     hold_frames: int
     engine: str

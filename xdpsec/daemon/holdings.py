@@ -51,7 +51,7 @@ class Holdings:
 
     def __init__(self, config: Config, raw: bytes, cores: tuple[int, ...], account: Account) -> None:
         self._config, self._cores, self._account = config, cores, account
-        self._rings = Rings()
+        self._rings = Rings.of_depth(config.gateway.rx_ring)
         gateway = config.gateway
         self.interfaces = (*gateway.outside, *gateway.inside)
         self.attached: dict[int, Attached] = {}

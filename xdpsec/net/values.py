@@ -29,9 +29,14 @@ class PortSockets:
 class Rings:
     """Entries of each ring of a socket, powers of two; fill and completion exist once per queue. A worker that loses
     its core for a tick of the scheduler (4 ms) finds what arrived meanwhile, a million packets a second, in the receive
-    ring; the fill ring is twice that (each was a source of loss when equal)."""
+    ring. Shallow fill rings are twice that (each was a source of loss when equal); deep ones hold enough as they are,
+    and twice would cost memory."""
 
     rx: int = 4096
     tx: int = 2048
     fill: int = 8192
     completion: int = 4096
+
+    @classmethod
+    def of_depth(cls, rx: int) -> Rings:
+        return cls(rx=rx, fill=max(cls().fill, rx))

@@ -55,6 +55,7 @@ def test_a_whole_file() -> None:
     assert (gateway.outside, gateway.inside, gateway.cores) == (("eth0",), ("eth1",), (1, 0, 1, 0))
     assert (gateway.burst, gateway.spin_us, gateway.engine, gateway.replay_window) == (64, 0, "auto", 4096)
     assert gateway.hold_frames == 64
+    assert gateway.rx_ring == 4096
     assert (gateway.run_dir, gateway.state_dir) == ("/run/xdpsec", "/var/lib/xdpsec")
     assert (gateway.metrics_host, gateway.metrics_port) == ("127.0.0.1", 9310)
     assert not gateway.allow_manual_counter_modes
@@ -114,6 +115,7 @@ ROWS = [
     ("0x2001", "0x100000000", 9, f"{CHILD}.manual.spi_out", "256 to 0xffffffff"),
     ("0x1001", "0x1002", 16, f"{LAB}.manual.spi_in", "branch/lan already"),
     ("aes256-sha256", "des-md5", 9, f"{CHILD}.manual.esp", "perhaps 3des-"),
+    ("workers = 4", "rx_ring = 5000", 5, "gateway.rx_ring", "4096, 8192"),
     ("workers = 4", "hold_frames = 1025", 5, "gateway.hold_frames", "at most 1024"),
     ("aes256-sha256", "aes255-sha256", 9, f"{CHILD}.manual.esp", "perhaps aes256-sha256"),
     ("aes256-sha256", "chacha20poly1305", 9, f"{CHILD}.manual.esp", "allow_manual_counter_modes"),
