@@ -32,9 +32,9 @@ def steady(run: veth.Steady) -> str:
     worker = "worker" if run.workers == 1 else "workers"
     name = {"gateway": "The gateway", "forward": "The bare forwarder"}[run.kind]
     return (
-        f"{name} at 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}), receive "
-        f"rings of {run.depth}, for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped. The {worker} ran for {run.ran:.1f} s of it "
-        f"and waited {run.waited:.2f} s for a core that something else had."
+        f"{name} at 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}), "
+        f"receive rings of {run.depth}, for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped. The {worker} "
+        f"ran for {run.ran:.1f} s of it and waited {run.waited:.2f} s for a core that something else had."
     )
 
 

@@ -1,6 +1,7 @@
 """One contender in its own namespace, the generator and the meter around it.
 
-`station.py KIND WORKERS PROGRAMS DIR DEPTH`, the depth that of the receive rings. Asked over standard input, one JSON object a line, and answers each with one. `in1` feeds `in0`, `out0` ends in `out1`.
+`station.py KIND WORKERS PROGRAMS DIR DEPTH`, the depth that of the receive rings. Asked over standard input, one JSON
+object a line, and answers each with one. `in1` feeds `in0`, `out0` ends in `out1`.
 """
 
 from __future__ import annotations
