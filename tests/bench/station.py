@@ -25,9 +25,8 @@ FRAMES_PER_MS = 10_000
 SETTLE_LOOKS = 100
 #: What else runs on the machine disturbs all three alike, and less.
 NICE = -15
-AUTOGROUP = Path(
-    "/proc/self/autogroup"
-)  # where it exists, nice counts only inside a session; the file is the session's
+#: Where it exists, nice counts only inside a session; the file is the session's, and empty for one in no group.
+AUTOGROUP = Path("/proc/self/autogroup")
 
 
 def sunk() -> int:
@@ -96,7 +95,7 @@ class Station:
 
 def main(kind: str, workers: str, programs: str, directory: str, depth: str) -> int:
     os.nice(NICE)
-    if AUTOGROUP.exists():
+    if AUTOGROUP.exists() and AUTOGROUP.read_text():
         AUTOGROUP.write_text(str(NICE))
     station = Station(kind, int(workers), Path(programs), Path(directory), int(depth))
     try:
