@@ -46,6 +46,9 @@ class Host:
         self._spis = itertools.count(0x1000)
         self.names = {peer.name: peer for peer in self.peers.values()}
 
+    def addresses(self, peer: str) -> tuple[str, ...]:
+        return ()
+
     def new_spi(self, child: int, resource: int | None) -> int:
         return next(self._spis)
 

@@ -66,7 +66,7 @@ class Station:
         self.helper = Helper()
         self.book = Peers(plan)
         spis = itertools.count(0x1000)
-        host = RunningHost(self.book, lambda child, resource: next(spis), lambda spi: None, False)
+        host = RunningHost(self.book, lambda child, resource: next(spis), lambda spi: None, {})
         self.shell = Shell(Gate(host, Machines()), self.udp, self.hear, time.monotonic)
         self.children: dict[int, tuple[str, int]] = {}  # machine -> peer, inbound SPI of its child
         self.machines: dict[str, int] = {}

@@ -178,34 +178,37 @@ def test_each_worker_has_its_own_sas_of_one_child() -> None:
             assert sum(sent) <= 64  # frames that came before their worker had its SA
 
 
-def test_our_address_changes_under_traffic() -> None:
-    """MOBIKE: gateway A gets another outer address and loses the one it had; SAs move, nothing is negotiated anew."""
+@pytest.mark.parametrize("who", ["initiator", "responder"])
+def test_our_address_changes_under_traffic(who: str) -> None:
+    """MOBIKE: a gateway gets another outer address and loses the one it had; SAs move, nothing is negotiated anew."""
     # B waits, so that A is the one that began and may move
     with ike_pair(Wishes(count=1)) as pair:
         pair.b.config.write_text(pair.b.config.read_text() + 'start = "wait"\n')
         start(pair)
+        site = pair.where.a if who == "initiator" else pair.where.b
+        new = site.outer.rpartition(".")[0] + ".7"
         with pair.flows(RATE) as flows:
             flows.wait(time.monotonic(), UP_SECONDS)
             before = total(pair.a, "xdpsec_ike_handshakes_total")
-            gateway = pair.where.a.gateway
-            pair.lab.ip(gateway, "address", "add", "10.90.1.7/24", "dev", OUTSIDE)
-            pair.lab.ip(gateway, "route", "replace", "default", "via", pair.where.a.router, "src", "10.90.1.7")
-            pair.lab.ip(gateway, "address", "del", f"{pair.where.a.outer}/24", "dev", OUTSIDE)
+            pair.lab.ip(site.gateway, "address", "add", f"{new}/24", "dev", OUTSIDE)
+            pair.lab.ip(site.gateway, "route", "replace", "default", "via", site.router, "src", new)
+            pair.lab.ip(site.gateway, "address", "del", f"{site.outer}/24", "dev", OUTSIDE)
             # the subnet's address was the primary one, and the route went with it
-            pair.lab.ip(gateway, "address", "replace", "10.90.1.7/24", "dev", OUTSIDE)
-            pair.lab.ip(gateway, "route", "replace", "default", "via", pair.where.a.router)
+            pair.lab.ip(site.gateway, "address", "replace", f"{new}/24", "dev", OUTSIDE)
+            pair.lab.ip(site.gateway, "route", "replace", "default", "via", site.router)
             # until then neighbours' caches may let packets cross by the old address
             until = time.monotonic() + AGAIN_SECONDS
-            while ends(pair) != {"10.90.1.7"}:
-                assert time.monotonic() < until, ends(pair)
+            while ends(pair, site is pair.where.a) != {new}:
+                assert time.monotonic() < until, ends(pair, site is pair.where.a)
                 time.sleep(0.1)
             flows.wait(time.monotonic(), AGAIN_SECONDS)
         assert total(pair.a, "xdpsec_ike_handshakes_total") == before
 
 
-def ends(pair: Pair) -> set[str]:
-    """Outer addresses of gateway A, as both gateways' SAs have them."""
-    return {sa["local"] for sa in pair.a.ask("list-sas")} | {sa["remote"] for sa in pair.b.ask("list-sas")}
+def ends(pair: Pair, of_a: bool) -> set[str]:
+    """Outer addresses of one gateway, as both gateways' SAs have them."""
+    one, other = (pair.a, pair.b) if of_a else (pair.b, pair.a)
+    return {sa["local"] for sa in one.ask("list-sas")} | {sa["remote"] for sa in other.ask("list-sas")}
 
 
 def test_a_peer_from_anywhere() -> None:

@@ -71,7 +71,7 @@ class Gateway:
             keep=self._keep,
             moved=maps.set_addresses,
             resized=lambda remote, mtu: self._snapshots.resized(remote, mtu, self.fleet.tell),
-            rerouted=lambda addresses: self._negotiated(lambda ike: ike.rerouted(addresses)),
+            rerouted=lambda *ours: self._negotiated(lambda ike: ike.rerouted(*ours)),
         )
         rows = policies(config.children, security.owners)
         self._seats = Seats(security.seats)

@@ -39,8 +39,8 @@ def lookup(routes: Iterable[Route], address: str) -> Route | None:
 class Paths:
     """`mtus`: port index -> MTU of the outside ports; `remotes` are the peers' outer addresses. `tell` reaches every
     worker that has its snapshot or is getting it; `keep` asks for a neighbour to be kept; `moved` hears of new own
-    addresses, `resized` of the peers whose path MTU changed, `rerouted` (own addresses) when either those or routes
-    changed."""
+    addresses, `resized` of the peers whose path MTU changed, `rerouted` (own addresses, those at
+    outside ports) when either those or routes changed."""
 
     def __init__(
         self,
@@ -51,7 +51,7 @@ class Paths:
         keep: Callable[[SetNeighbour], None],
         moved: Callable[[Sequence[str]], None],
         resized: Callable[[str, int], None],
-        rerouted: Callable[[Sequence[str]], None] = lambda addresses: None,
+        rerouted: Callable[[Sequence[str], Sequence[str]], None] = lambda addresses, outer: None,
     ) -> None:
         self._watcher, self._mtus, self._remotes = watcher, mtus, tuple(dict.fromkeys(remotes))
         self._tell, self._keep, self._moved, self._resized = tell, keep, moved, resized
@@ -61,6 +61,7 @@ class Paths:
         self._kept: dict[Hop, bool] = {}  # in the order of their asking; True: the way to a peer or a router
         self._full = False
         self._addresses: tuple[str, ...] = ()
+        self._outer: tuple[str, ...] = ()
         self._path_mtus: dict[str, int] = {}
         self.routes: tuple[Route, ...] = ()
         self.hops: tuple[NextHop, ...] = ()
@@ -91,7 +92,8 @@ class Paths:
         if paths:
             routes = await asyncio.to_thread(self._watcher.routes)
             addresses = await asyncio.to_thread(self._watcher.addresses)
-            before = self._addresses, self.routes
+            outer = await asyncio.to_thread(self._watcher.outer, self._mtus)
+            before = self._addresses, self._outer, self.routes
             if addresses != self._addresses:
                 self._addresses = addresses
                 self._moved(addresses)
@@ -99,8 +101,9 @@ class Paths:
                 self.routes = routes
                 self._tell(RouteReplace(routes))
             self._peers()
-            if before != (self._addresses, self.routes):
-                self._rerouted(addresses)
+            self._outer = outer
+            if before != (self._addresses, self._outer, self.routes):
+                self._rerouted(addresses, outer)
         hops = await asyncio.to_thread(self._watcher.next_hops)
         gone = {(hop.port, hop.addr) for hop in self.hops} - {(hop.port, hop.addr) for hop in hops}
         fresh = set(hops) - set(self.hops)

@@ -6,7 +6,7 @@ person can act on are xdpsec.errors.LocalError or OSError with one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Protocol
 
 from xdpsec.channel.messages import NextHop, Route
@@ -51,5 +51,8 @@ class Watcher(Protocol):
 
     def addresses(self) -> tuple[str, ...]:
         """The gateway's own addresses."""
+
+    def outer(self, ports: Collection[int]) -> tuple[str, ...]:
+        """Those of them at these ports."""
 
     def close(self) -> None: ...

@@ -283,6 +283,10 @@ class Host(Protocol):
         """Seconds since 1970, for certificates only."""
         ...
 
+    def addresses(self, peer: str) -> tuple[str, ...]:
+        """Our outer addresses that a peer of this name may use with MOBIKE, the one in use among them or not."""
+        ...
+
     def new_spi(self, child: int, resource: int | None) -> int:
         """An unused SPI for inbound SAs of this child index, placed at worker `resource` if given (RFC 9611)."""
         ...

@@ -12,7 +12,7 @@ import errno
 import ipaddress
 import select
 import socket
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, TypeVar
 
@@ -138,6 +138,12 @@ class Watcher:
         """The gateway's own addresses, on any interface, loopback's aside."""
         rows = self._kernel.ask(lambda route: list(route.get_addr()))
         return tuple(sorted({text for text in map(_address, rows) if not ipaddress.ip_address(text).is_loopback}))
+
+    def outer(self, ports: Collection[int]) -> tuple[str, ...]:
+        """Those of them that others can reach at these ports (their indices)."""
+        there = {ifindex for ifindex, port in self._ports.items() if port in ports}
+        rows = self._kernel.ask(lambda route: [row for row in route.get_addr() if row["index"] in there])
+        return tuple(sorted({text for text in map(_address, rows) if not ipaddress.ip_address(text).is_link_local}))
 
     def close(self) -> None:
         self._poll.close()

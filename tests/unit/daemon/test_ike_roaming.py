@@ -31,6 +31,9 @@ class Machine:
     def move(self, path: Path, now: float) -> None:
         self.told.append(("move", path))
 
+    def readdress(self, now: float, local: str = "") -> None:
+        self.told.append(("readdress", local))
+
     def abandon(self, reason: str, text: str, now: float) -> None:
         self.told.append(("abandon", reason))
 
@@ -45,7 +48,8 @@ def look(machine: Machine, route: str, addresses: list[str], more: str = "") -> 
         act(machine, 1.0)
         return True
 
-    Roaming(config(more), lambda remote: route, wish).look(up(), addresses)
+    roaming = Roaming(config(more), lambda remote: route, wish, lambda seconds, call: call())
+    roaming.look(up(), addresses, ())
     return machine.told
 
 
@@ -61,7 +65,7 @@ MOVED = ("move", dataclasses.replace(PATH, local=NEW))
         (True, True, "", [], []),  # no way at all: perhaps in a moment
         (True, False, NEW, [NEW], [("abandon", "timeout")]),
         (True, False, NEW, [OLD, NEW], []),
-        (False, True, NEW, [NEW], [("abandon", "timeout")]),  # RFC 4555 sec. 2.2: only who began moves
+        (False, True, NEW, [NEW], [("readdress", NEW)]),  # RFC 4555 sec. 2.2, 3.6: only who began moves
         (False, True, NEW, [OLD, NEW], []),
     ],
 )
@@ -69,3 +73,27 @@ def test_who_moves(
     initiator: bool, mobike: bool, route: str, addresses: list[str], told: list[tuple[Any, ...]]
 ) -> None:
     assert look(Machine(initiator, Sa(mobike)), route, addresses) == told
+
+
+def test_whoever_is_connected_hears_of_other_addresses_once() -> None:
+    told: list[int] = []
+    waits: list[float] = []
+
+    def wish(ike: int, act: Callable[[Any, float], None]) -> bool:
+        told.append(ike)
+        return True
+
+    def later(seconds: float, call: Callable[[], None]) -> None:
+        waits.append(len(told))
+        call()
+
+    roaming = Roaming(config(), lambda remote: OLD, wish, later)
+    roaming.look({}, [OLD], [OLD])
+    everybody = {ike: event for ike in range(100) for event in up(ike).values()}
+    roaming.look(everybody, [OLD], [OLD])
+    assert told == []
+    roaming.look(everybody, [OLD, NEW], [OLD, NEW])
+    assert told == list(range(100))
+    assert waits == [32, 64, 96]  # not all in one turn
+    roaming.look(everybody, [OLD, NEW], [OLD, NEW])
+    assert len(told) == 100

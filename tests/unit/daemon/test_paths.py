@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from ipaddress import ip_address, ip_network
 
 import pytest
@@ -54,6 +54,9 @@ class Kernel:
 
     def addresses(self) -> tuple[str, ...]:
         return self.own
+
+    def outer(self, ports: Collection[int]) -> tuple[str, ...]:
+        return self.own[:1] if 0 in ports else ()
 
     def close(self) -> None:
         os.close(self.bell)

@@ -136,6 +136,7 @@ class Side:
     leases: Leases = field(default_factory=Leases)
     late: list[tuple[float, Machine, int, object]] = field(default_factory=list)  # answers on their way
     clock: float = 1_700_000_000.0
+    outer: tuple[str, ...] = ()  # addresses, the one in use among them
 
     def __post_init__(self) -> None:
         self._chance = random.Random(f"{self.name}{self.seed}")
@@ -151,6 +152,9 @@ class Side:
 
     def wall(self) -> float:
         return self.clock
+
+    def addresses(self, peer: str) -> tuple[str, ...]:
+        return self.outer
 
     def new_spi(self, child: int, resource: int | None) -> int:
         self._spi += 1

@@ -10,7 +10,7 @@ from pair import A, B, Pair, Side, downs, established, mirrored, only_child, pai
 
 from xdpsec.errors import PeerError
 from xdpsec.ike.events import Note, Path, PathChanged
-from xdpsec.ike.v2 import mobike
+from xdpsec.ike.v2 import addresses, mobike
 from xdpsec.numbers import NotifyType
 from xdpsec.wire.payloads import Notify
 
@@ -201,7 +201,7 @@ def test_a_cookie_that_comes_back_changed_ends_the_ike_sa(monkeypatch: pytest.Mo
 
 def test_other_addresses_of_the_peer_are_remembered(both: Pair) -> None:
     def said(*notifies: Notify) -> tuple[str, ...]:
-        mobike.learn(both.a.machine, notifies)
+        addresses.learn(both.a.machine, notifies)
         return both.a.machine.peer_addresses
 
     v4 = Notify(NotifyType.ADDITIONAL_IP4_ADDRESS, bytes((192, 0, 2, 9)))
@@ -209,7 +209,7 @@ def test_other_addresses_of_the_peer_are_remembered(both: Pair) -> None:
     assert said(v4, v6) == ("192.0.2.9", "::1")
     assert said() == ("192.0.2.9", "::1")  # nothing said, nothing changed
     assert said(v6, replace(v4, data=b"123")) == ("::1",)
-    assert len(said(*[v4] * 99)) == mobike.MOST
+    assert len(said(*[v4] * 99)) == addresses.MOST
     assert said(Notify(NotifyType.NO_ADDITIONAL_ADDRESSES)) == ()
 
 

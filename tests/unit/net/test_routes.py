@@ -71,6 +71,7 @@ def test_snapshot(rig: Rig) -> None:
         Route("10.9.0.0/24", "", 0),
     )
     assert rig.watcher.addresses() == ("10.1.0.1", "10.9.0.1")
+    assert rig.watcher.outer({0}) == ("10.9.0.1",)
 
 
 def test_snapshot6(rig: Rig) -> None:
@@ -81,6 +82,7 @@ def test_snapshot6(rig: Rig) -> None:
     routes = set(rig.watcher.routes())
     assert {Route("fd09::/64", "", 0), Route("fd02::/64", "fd09::2", 0), Route("10.4.0.0/16", "fd09::2", 0)} <= routes
     assert "fd09::1" in rig.watcher.addresses()
+    assert rig.watcher.outer({0}) == ("10.9.0.1", "fd09::1")  # no link-local one
     assert rig.links.find("out0").addr6 == "fd09::1"
 
 

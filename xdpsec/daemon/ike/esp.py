@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+from collections.abc import Iterable
 from functools import lru_cache
 from itertools import product
 
@@ -40,6 +41,11 @@ def not_carried(child: NegotiatedChild) -> str:
     if not rows(child):
         return "IPv6 is not carried yet"
     return ""
+
+
+def carried(addresses: Iterable[str]) -> tuple[str, ...]:
+    """Outer addresses between which ESP can run."""
+    return tuple(one for one in addresses if ":" not in one)
 
 
 def rows(child: NegotiatedChild) -> tuple[Selector, ...]:

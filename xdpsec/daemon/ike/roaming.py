@@ -1,11 +1,13 @@
-"""Our own addresses change: which IKE SAs move to another one (MOBIKE, RFC 4555), and which must begin anew.
+"""Our own addresses change: which IKE SAs move to another one (MOBIKE, RFC 4555), which must begin anew, who is told.
 
-Who began and agreed on MOBIKE moves; where that cannot be and the address is gone, the IKE SA is given up at once, so
-that the peer is called from where we are now. Knows no socket; `route` is asked for the address towards a peer.
+With MOBIKE who began moves, and the other side says where it is; where that cannot be and the address is gone, the IKE
+SA is given up at once, so that the peer is called from where we are now. Knows no socket; `route` is asked for the
+address towards a peer.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import replace
 from typing import Any
@@ -14,15 +16,28 @@ from xdpsec.config.values import Config
 from xdpsec.ike.events import IkeUp, Path
 
 Wish = Callable[[int, Callable[[Any, float], None]], bool]
+#: Peers that are told of other addresses in one turn, and seconds to the next: there may be thousands.
+AT_ONCE, BETWEEN_SECONDS = 32, 0.05
 
 
 class Roaming:
-    def __init__(self, config: Config, route: Callable[[str], str], wish: Wish) -> None:
-        self._fixed = {peer.name: peer.local for peer in config.peers}
-        self._route, self._wish = route, wish
+    """`later(seconds, call)` as of an event loop."""
 
-    def look(self, up: Mapping[int, IkeUp], addresses: Collection[str]) -> None:
-        """After the kernel's tables changed. `addresses`: all of ours; `up`: established IKE SAs by machine."""
+    def __init__(
+        self,
+        config: Config,
+        route: Callable[[str], str],
+        wish: Wish,
+        later: Callable[[float, Callable[[], None]], object],
+    ) -> None:
+        self._fixed = {peer.name: peer.local for peer in config.peers}
+        self._route, self._wish, self._later = route, wish, later
+        self._outer: tuple[str, ...] = ()
+        self._to_tell: deque[int] = deque()
+
+    def look(self, up: Mapping[int, IkeUp], addresses: Collection[str], outer: Collection[str]) -> None:
+        """After the kernel's tables changed. `addresses`: all of ours, `outer` those that peers may hear of; `up`:
+        established IKE SAs by machine."""
         ways: dict[str, str] = {}
         for ike, event in list(up.items()):
             path = event.path
@@ -31,12 +46,26 @@ class Roaming:
             local = ways[path.remote]
             if local and local != path.local:
                 self._move(ike, replace(path, local=local), path.local not in addresses)
+        if tuple(outer) != self._outer:
+            self._outer = tuple(outer)
+            idle = not self._to_tell
+            self._to_tell = deque(up)
+            if idle:
+                self._tell_some()
 
     def _move(self, ike: int, path: Path, gone: bool) -> None:
         def act(machine: Any, now: float) -> None:
-            if machine.initiator and machine.sa.mobike:
+            if machine.sa.mobike and machine.initiator:
                 machine.move(path, now)
+            elif machine.sa.mobike and gone:
+                machine.readdress(now, path.local)
             elif gone:
                 machine.abandon("timeout", "our address is gone, and the peer cannot follow", now)
 
         self._wish(ike, act)
+
+    def _tell_some(self) -> None:
+        for _ in range(min(AT_ONCE, len(self._to_tell))):
+            self._wish(self._to_tell.popleft(), lambda machine, now: machine.readdress(now))
+        if self._to_tell:
+            self._later(BETWEEN_SECONDS, self._tell_some)

@@ -5,6 +5,7 @@ Each event of the machines goes to the one who deals with it. Knows no packet fo
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -75,13 +76,15 @@ class Ike:
             show_keys=self._show_keys,
             proved=self._proved,
         )
-        self._host = RunningHost(book, self.children.new_spi, spis.free, keylog=False)
+        self._host = RunningHost(
+            book, self.children.new_spi, spis.free, {peer.name: peer.local for peer in config.peers}
+        )
         self.gate = make_gate(self._host)
         self._shell = Shell(self.gate, datagrams, self._hear, clock)
         self.reach = Reach(config, self._shell.connect, self._open_child, self.children.is_up)
         self.up: dict[int, events.IkeUp] = {}  # established IKE SAs by machine
         self._since: dict[int, float] = {}
-        self._roaming = Roaming(config, route, self._shell.wish)
+        self._roaming = Roaming(config, route, self._shell.wish, asyncio.get_running_loop().call_later)
         self._handlers = self._table()
 
     def _table(self) -> dict[type, Callable[[Any, float], object]]:
@@ -250,9 +253,10 @@ class Ike:
     def _fresh(self, event: events.FreshWanted, now: float) -> None:
         self._answer(event.ike, event.ticket, self.children.silent_for(event.spis, now))
 
-    def rerouted(self, addresses: Sequence[str]) -> None:
-        """Routes or our own addresses are others now."""
-        self._roaming.look(self.up, addresses)
+    def rerouted(self, addresses: Sequence[str], outer: Sequence[str]) -> None:
+        """Routes or our own addresses, those at outside ports among them, are others now."""
+        self._host.outer = esp.carried(outer)
+        self._roaming.look(self.up, addresses, self._host.outer)
 
     def _moved(self, event: events.PathChanged, now: float) -> None:
         self.children.moved(event.ike, event.path, event.encap)

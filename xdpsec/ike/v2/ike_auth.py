@@ -98,7 +98,7 @@ class Authenticate:
             Auth(method, data),
             *((configuration.request(peer.ask_addresses),) if peer.ask_addresses else ()),
             *child,
-            *mobike.offered(peer),
+            *mobike.offered(m, sa),
             *notifies,
         )
         return Ask(self, ExchangeType.IKE_AUTH, payloads, context)
@@ -215,7 +215,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
         Auth(method, data),
         *((Notify(NotifyType.PPK_IDENTITY),) if ppk is not None else ()),
         *child,
-        *(mobike.offered(peer) if sa.mobike else ()),
+        *(mobike.offered(m, sa) if sa.mobike else ()),
     )
 
 

@@ -13,7 +13,7 @@ from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, RetireChild
 from xdpsec.ike.leases import Leases
 from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
-from xdpsec.ike.v2 import dispatch, followup, lifetimes, mobike, wishes
+from xdpsec.ike.v2 import addresses, dispatch, followup, lifetimes, mobike, wishes
 from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
 from xdpsec.ike.v2.sa import Child, Handshake, IkeSa, State
 from xdpsec.ike.v2.upkeep import next_deadline, tick
@@ -76,7 +76,7 @@ class Machine:
             "first_spis",
             "waited",
         ),
-        *("wanted", "peer_addresses", "inner", "reauthenticate"),
+        *("wanted", "peer_addresses", "told", "inner", "reauthenticate"),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
     )
 
@@ -92,6 +92,7 @@ class Machine:
         self.established = False
         self.wanted: tuple[tuple[ChildSettings, int | None], ...] = ()  # children to open once that is possible
         self.peer_addresses: tuple[str, ...] = ()  # others that it says it has (RFC 4555)
+        self.told: tuple[str, ...] | None = ()  # others that the peer knows we have
         self.inner: tuple[str, ...] = ()  # leased: to us if we began, to the peer else (configuration.py)
         self.reauthenticate = False  # the gate shall begin a new talk that takes over from this one
         self.since = self.now = now
@@ -204,6 +205,12 @@ class Machine:
         """Run between other addresses from now on, where MOBIKE was agreed and we began (RFC 4555)."""
         self.now = now
         mobike.move(self, self.sa, path)
+        self._turn()
+
+    def readdress(self, now: float, local: str = "") -> None:
+        """Our addresses are others: the peer is told. `local`: what we have now, where the one in use is gone."""
+        self.now = now
+        addresses.changed(self, local)
         self._turn()
 
     # --- what it is ---

@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import ipaddress
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
 from xdpsec.ike.events import Path, PathChanged
-from xdpsec.ike.settings import PeerSettings
-from xdpsec.ike.v2 import informational, nat
+from xdpsec.ike.v2 import addresses, informational, nat
 from xdpsec.ike.v2.flow import Ask, Received, Reply, Steps, Task
 from xdpsec.ike.v2.sa import IkeSa, State
 from xdpsec.numbers import ExchangeType, NotifyType
@@ -24,30 +24,25 @@ if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
 
 INFORMATIONAL = ExchangeType.INFORMATIONAL
+TRIES = 5  # unanswered messages to one address of the peer, some 6 s with the default backoff, before the next one
 COOKIE2 = 16  # bytes of ours; 8 to 64 are allowed (sec. 4.2.5)
-MOST = 16  # addresses of the peer that we remember
-_EXTRA: dict[int, int] = {NotifyType.ADDITIONAL_IP4_ADDRESS: 4, NotifyType.ADDITIONAL_IP6_ADDRESS: 16}
 
 
 # --- in IKE_AUTH ------------------------------------------------------------------------------------------------
 
 
-def offered(peer: PeerSettings) -> tuple[Notify, ...]:
-    return (Notify(NotifyType.MOBIKE_SUPPORTED),) if peer.mobike else ()
+def offered(m: Machine, sa: IkeSa) -> tuple[Notify, ...]:
+    """That we know it, and our other addresses."""
+    if not m.settings.mobike:
+        return ()
+    m.told = addresses.others(m, sa.path)
+    return Notify(NotifyType.MOBIKE_SUPPORTED), *addresses.listed(m.told)
 
 
 def adopt(m: Machine, sa: IkeSa, payloads: Sequence[Payload]) -> None:
     """Commit: the peer knows MOBIKE as well, or not."""
     sa.mobike = m.settings.mobike and find_notify(payloads, NotifyType.MOBIKE_SUPPORTED) is not None
-    learn(m, payloads)
-
-
-def learn(m: Machine, payloads: Sequence[Payload]) -> None:
-    """The peer's other addresses; each list replaces the one before (sec. 3.6). For people and for `move`."""
-    notifies = [value for value in payloads if type(value) is Notify]
-    extra = [value for value in notifies if _EXTRA.get(value.kind) == len(value.data)]
-    if extra or find_notify(payloads, NotifyType.NO_ADDITIONAL_ADDRESSES) is not None:
-        m.peer_addresses = tuple(str(ipaddress.ip_address(value.data)) for value in extra[:MOST])
+    addresses.learn(m, payloads)
 
 
 # --- we move ----------------------------------------------------------------------------------------------------
@@ -108,6 +103,31 @@ def living(m: Machine) -> list[IkeSa]:
     return [sa for sa in m.sas if not sa.dead]
 
 
+def left(m: Machine, sa: IkeSa, path: Path) -> None:
+    """A list came along `path`. If it leaves out where we speak to, the peer is there no more."""
+    if m.initiator and sa.path.remote not in (path.remote, *m.peer_addresses):
+        move(m, m.sa, replace(sa.path, remote=path.remote, remote_port=path.remote_port))
+
+
+def try_another(m: Machine, sa: IkeSa) -> None:
+    """What is under way goes unanswered: from now on to the next of the peer's addresses, in turns. An answer from one
+    of them is what moves the tunnel there (sec. 3.5, 3.10); without any the peer is given up as ever."""
+    flight = sa.outbox.flight
+    if flight is None or flight.tries < TRIES or not (m.initiator and sa.mobike and sa is m.sa):
+        return
+    here = ipaddress.ip_address(sa.path.local).version
+    known = [one for one in m.peer_addresses if ipaddress.ip_address(one).version == here and one != sa.path.remote]
+    if not known:
+        return
+    path = replace(sa.path, remote=known[0], remote_port=sa.path.local_port)  # 4500 at both ends (sec. 3.3)
+    # commit
+    m.peer_addresses = (*(one for one in m.peer_addresses if one != known[0]), sa.path.remote)
+    for one in living(m):
+        one.path = path
+    sa.tasks = tuple(task for task in sa.tasks if type(task) is not Move)
+    m.ask(sa, Move(path), first=True)
+
+
 def watch(m: Machine, sa: IkeSa) -> tuple[Notify, ...]:
     """Behind a NAT, a probe of liveness asks where the peer sees us: the NAT may have changed its mind (sec. 3.8)."""
     if not (sa.mobike and m.initiator and sa.nat_here):
@@ -132,6 +152,7 @@ def moved(m: Machine, sa: IkeSa, received: Received) -> None:
     for one in living(m):
         one.nat_here, one.nat_there = seen or (one.nat_here, one.nat_there)
         one.seen_as = hash(told.data) if told is not None else 0
+    addresses.changed(m, "")  # the one that was in use may be another one now
     m.emit(PathChanged(m.number, sa.path, sa.encap))
 
 
@@ -145,7 +166,8 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
     reply: Reply = (cookie,) if cookie is not None else ()
     if not sa.mobike:
         return reply
-    learn(m, payloads)
+    if addresses.learn(m, payloads):
+        left(m, sa, received.path)
     _expect_no_nat(payloads, received.path)
     asks = nat.detect(payloads, sa.spi_i, sa.spi_r, received.path)
     if find_notify(payloads, NotifyType.UPDATE_SA_ADDRESSES) is not None:
@@ -157,6 +179,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
             if asks is not None:
                 one.nat_here, one.nat_there = asks
         m.ask(m.sa, Reached(m.host.random(COOKIE2), received.path), first=True)
+        addresses.changed(m, "")
     if asks is not None:
         reply = (*reply, *nat.notifies(sa.spi_i, sa.spi_r, received.path, m.settings.force_encap))
     return reply

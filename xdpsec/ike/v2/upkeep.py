@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from xdpsec.ike.v2 import informational, lifetimes
+from xdpsec.ike.v2 import informational, lifetimes, mobike
 from xdpsec.ike.v2.sa import IkeSa, State
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ def tick(m: Machine, sa: IkeSa) -> None:
     again = sa.outbox.again(m.now)
     if again:
         m.count("ike_retransmitted")
+        mobike.try_another(m, sa)
         m.send(sa, again)
     if sa.handshake is not None and not sa.initiator:
         if m.now >= sa.handshake.since + m.host.limits.half_open_seconds:
