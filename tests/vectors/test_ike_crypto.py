@@ -91,6 +91,36 @@ def test_kems(case: Case) -> None:
     assert exchange.start(group, lambda _: seed).finish(foreign) == rejected
 
 
+def acvp(kind: str) -> list[Case]:
+    return [case for case in cases("mlkem-acvp.txt") if case["kind"] == kind]
+
+
+def by_number(case: Case) -> str:
+    return f"{case['group']}-{case['case']}"
+
+
+@pytest.mark.parametrize("case", acvp("keygen"), ids=by_number)
+def test_kem_keys(case: Case) -> None:
+    d, z, key = unhex(case, "d", "z", "key")
+    assert exchange.start(Ke[case["group"]], lambda _: d + z).public == key
+
+
+@pytest.mark.parametrize("case", acvp("decapsulation"), ids=by_number)
+def test_kem_secrets(case: Case) -> None:
+    d, z, ciphertext, secret = unhex(case, "d", "z", "ciphertext", "secret")
+    assert exchange.start(Ke[case["group"]], lambda _: d + z).finish(ciphertext) == secret
+
+
+@pytest.mark.parametrize("case", acvp("key check"), ids=by_number)
+def test_kem_keys_of_a_peer(case: Case) -> None:
+    (key,) = unhex(case, "key")
+    if case["passes"] == "yes":
+        exchange.respond(Ke[case["group"]], key, drawn(bytes(32)))
+    else:
+        with pytest.raises(PeerError):
+            exchange.respond(Ke[case["group"]], key, drawn(bytes(32)))
+
+
 @pytest.mark.parametrize("case", cases("aead.txt"), ids=lambda case: f"{case['encr']}-{case['bits']}-{case['key'][:4]}")
 def test_aeads(case: Case) -> None:
     suite = ike_suite(Encr[case["encr"]], int(case["bits"]), Prf.HMAC_SHA2_256)
