@@ -17,6 +17,7 @@ def ike(table: IkePart) -> Ike | None:
     return Ike(
         local_id=table.local_id or "",
         remote_id=table.remote_id or "",
+        send_remote_id=table.send_remote_id,
         auth=_auth(table.auth),
         offers=tuple(map(proposals.parse_ike, table.ike)) if table.ike else proposals.default_ike(required),
         port=table.port,

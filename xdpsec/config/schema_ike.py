@@ -95,6 +95,9 @@ class IkePart(Table):
     remote_id: IdentityText | None = None
     """Who the peer must be; by default its outer address. Wildcards: "*.example.net", "*@example.net", "10.0.0.0/8",
     "C=DE, CN=*", "*" for anybody."""
+    send_remote_id: bool = True
+    """Ask for the peer by `remote_id`, unless that has wildcards or is a distinguished name: a peer with several
+    identities answers with that one. false for a peer that refuses to be asked for by name."""
     ike: IkeProposals | None = None
     """Proposals for IKE itself, such as "aes256gcm16-prfsha384-x25519-ke1_mlkem768"."""
     pfs: Literal["prefer", "required", "off"] = "prefer"

@@ -65,6 +65,7 @@ class Ike:
 
     local_id: str
     remote_id: str
+    send_remote_id: bool
     auth: Auth
     offers: tuple[Offer, ...]
     port: int

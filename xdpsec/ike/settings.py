@@ -186,11 +186,13 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class PeerSettings:
-    """One peer. `remote` "" = any address (we only answer); `local` "" = the route's. Choices, the first the default:
-    `pfs` "prefer", "required", "off"; `pq` "prefer", "required"; `uniqueness` "replace" (a new IKE SA of the same
-    identity deletes the old one), "keep" (refuse the new), "off"; `childless` "allow", "never", "force" (RFC 6023);
-    `reauthentication` seconds, 0 = never; `dpd` seconds without proof of life, 0 = never asked; `fragment` bytes of an
-    IP datagram above which we fragment (RFC 7383), 0 = not supported; `force_encap` fakes a NAT."""
+    """One peer. `remote` "" = any address (we only answer); `local` "" = the route's; `named` whom we ask for (IDr),
+    None = whoever is there. Choices, the first the default: `pfs` "prefer", "required", "off"; `pq` "prefer",
+    "required"; `uniqueness` "replace" (a new IKE SA of the same identity deletes the old one), "keep" (refuse the new),
+    "off"; `childless` "allow", "never", "force" (RFC 6023). `ppks` (RFC 8784): the first is the one that we name, each
+    is one that the peer may. `reauthentication` seconds, 0 = never; `dpd` seconds without proof of life, 0 = never
+    asked; `fragment` bytes of an IP datagram above which we fragment (RFC 7383), 0 = not supported; `force_encap` fakes
+    a NAT."""
 
     name: str
     remote: str
@@ -202,6 +204,7 @@ class PeerSettings:
     children: tuple[ChildSettings, ...]
     lifetime: Lifetime
     local: str = ""
+    named: Identity | None = None
     local_port: int = 500
     remote_port: int = 500
     pfs: str = "prefer"

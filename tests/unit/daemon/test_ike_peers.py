@@ -44,10 +44,25 @@ def made(text: str = BRANCH + ROAD) -> tuple[PeerSettings, ...]:
     return settings(parse(text, "gw.toml", (0, 1)), FILES, Credentials(FILES, {}), route)
 
 
+@pytest.mark.parametrize(
+    ("text", "named"),
+    [
+        ('remote_id = "203.0.113.7"', "203.0.113.7"),
+        ('remote_id = "branch"\nsend_remote_id = false', ""),
+        ('remote_id = "*.example.net"', ""),
+        ('remote_id = "C=DE, CN=branch"', ""),  # its certificate may write the same otherwise
+    ],
+)
+def test_whom_we_ask_for(text: str, named: str) -> None:
+    branch = made(BRANCH.replace('remote_id = "branch"', text))[0]
+    assert branch.named == (parse_identity(named) if named else None)
+
+
 def test_what_the_machines_are_told() -> None:
     branch, road, other = made()
     assert (branch.name, branch.remote, branch.local) == ("branch", "203.0.113.7", "")
     assert (branch.local_id.kind, branch.local_id.data) == (IdType.FQDN, b"hq")
+    assert (branch.named, road.named) == (parse_identity("branch"), None)
     assert branch.local_auth.psk == branch.remote_auth.psk == b"a secret of some length"
     assert road.remote_auth.psk == bytes.fromhex("ab" * 32)
     assert branch.ike_offers[0].extra == ((Ke.ML_KEM_768,),)

@@ -78,6 +78,7 @@ def peer(name: str = "b", local: str = "a", **more: Any) -> PeerSettings:
         "local": A,
         "local_id": fqdn(local),
         "remote_id": Exactly(fqdn(name)),
+        "named": fqdn(name),
         "local_auth": LocalAuth(psk=PSK),
         "remote_auth": RemoteAuth(psk=PSK),
         "ike_offers": (GCM,),
@@ -96,6 +97,7 @@ def mirrored(settings: PeerSettings, **more: Any) -> PeerSettings:
         "local": settings.remote,
         "local_id": settings.remote_id.identity,
         "remote_id": Exactly(settings.local_id),
+        "named": settings.local_id if settings.named is not None else None,
         "children": tuple(
             replace(
                 one,

@@ -63,7 +63,7 @@ def test_initiator_refuses_a_responder_with_another_secret() -> None:
 
 
 def test_initiator_refuses_a_responder_with_another_identity() -> None:
-    both = finished(peer(), mirrored(peer(), local_id=fqdn("mallory")))
+    both = finished(peer(named=None), mirrored(peer(), local_id=fqdn("mallory")))
     assert downs(both.a) == [FAILED]
     assert "another identity" in both.a.told(IkeDown)[0].text
     assert not both.b.installed
@@ -118,9 +118,17 @@ def test_post_quantum_is_required_of_the_peer_so_found() -> None:
 
 
 def test_idr_chooses_among_our_identities() -> None:
-    """Nobody asks for one here; the peer's own rule then refuses what it gets."""
-    both = finished(peer(), anybody("a", local_id=fqdn("c")), anybody("a"))
+    """RFC 7296 sec. 1.2: with IDr the initiator says with which of the responder's identities it wants to talk."""
+    other = anybody("a", local_id=fqdn("c"), local_auth=LocalAuth(psk=b"another"))
+    both = finished(peer(), other, anybody("a"))
+    assert both.up()
+    assert ups(both.a)[0].remote_id == fqdn("b")
+
+
+def test_without_idr_the_peers_own_rule_judges_who_answers() -> None:
+    both = finished(peer(named=None), anybody("a", local_id=fqdn("c")), anybody("a"))
     assert downs(both.a) == [FAILED]
+    assert "the peer has another identity" in lines(both.a)
 
 
 # --- one connection per peer ----------------------------------------------------------------------------------

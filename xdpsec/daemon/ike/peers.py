@@ -33,7 +33,7 @@ from xdpsec.ike.settings import (
     Ppk,
     RemoteAuth,
 )
-from xdpsec.numbers import Protocol
+from xdpsec.numbers import IdType, Protocol
 
 JITTER = 0.1
 PPK_ID_FIXED = b"\x02"  # RFC 8784 sec. 5.1: PPK_ID_FIXED
@@ -59,6 +59,7 @@ def _peer(
         local=peer.local,
         local_id=local_id,
         remote_id=remote_id,
+        named=remote_id.exact if ike.send_remote_id and not _spelled_by_others(remote_id) else None,
         local_auth=LocalAuth(psk=psk, signer=signer, certificates=ike.auth.send_certificate),
         remote_auth=RemoteAuth(psk=psk, trust=trust),
         ike_offers=_ike_offers(tuple(ike.offers)),
@@ -89,6 +90,11 @@ def identities_of(config: Config, peer: Peer, ike: Ike, local_of: Route) -> tupl
     """Who we are, and who the peer must be."""
     local = peer.local or (local_of(peer.remote) if peer.remote else "")
     return _local_id(config, peer, ike, local), _rule(config, peer, ike.remote_id or peer.remote)
+
+
+def _spelled_by_others(rule: identities.Rule) -> bool:
+    """Of a distinguished name there are several encodings, and who is asked by another than its own may not know it."""
+    return rule.exact is not None and rule.exact.kind == IdType.DER_ASN1_DN
 
 
 def secrets_of(ike: Ike, files: Files) -> tuple[bytes, tuple[Ppk, ...]]:

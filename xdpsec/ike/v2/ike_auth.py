@@ -95,6 +95,7 @@ class Authenticate:
             IdInitiator(peer.local_id.kind, peer.local_id.data),
             *_certificates(peer, shake),
             *extensions.certificate_request([trust.authorities] if trust is not None else []),
+            *((IdResponder(peer.named.kind, peer.named.data),) if peer.named is not None else ()),
             Auth(method, data),
             *((configuration.request(peer.ask_addresses),) if peer.ask_addresses else ()),
             *child,
@@ -224,8 +225,9 @@ def _find_peer(m: Machine, sa: IkeSa, idi: Identity, idr: Identity | None, auth:
     shake = sa.shake
     found = m.host.book.by_identity(idi, idr, shake.candidates)
     if not found:
-        wanted = f" that calls us {show(idr)}" if idr else ""
-        raise refused(f"no peer {show(idi)}{wanted} is configured for this address")
+        if idr is not None and m.host.book.by_identity(idi, None, shake.candidates):
+            raise refused(f"peer {show(idi)} calls us {show(idr)}, which is no local_id that it may know")
+        raise refused(f"no peer {show(idi)} is configured for this address")
     why = ""
     for peer in found:
         refusal = _refusal(peer, shake, sa.ke)
