@@ -64,10 +64,11 @@ class AuthTable(Table):
 
 
 class PpkTable(Table):
-    """A postquantum preshared key (RFC 8784): protects against a quantum computer where ML-KEM is missing."""
+    """A postquantum preshared key (RFC 8784): protects against a quantum computer where ML-KEM is missing. One for each
+    peer; guests who are to have a key each need a peer each, with a `remote_id` of its own."""
 
     id: IdentityText
-    """Its name, the same at the peer."""
+    """Its name, the same at the peer: we call with it, and it is the one that the peer may call with."""
     file: FilePath
     """File with the key, as `psk_file`; 32 bytes or more."""
     required: bool = False

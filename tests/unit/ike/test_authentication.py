@@ -12,7 +12,7 @@ import pytest
 from pair import GCM, A, B, Exactly, Pair, Side, downs, established, fqdn, mirrored, pair, peer, ups
 
 from xdpsec.ike.events import IkeDown, Note, Path
-from xdpsec.ike.settings import Algorithm, IkeOffer, LocalAuth, PeerSettings, RemoteAuth
+from xdpsec.ike.settings import Algorithm, IkeOffer, LocalAuth, PeerSettings, Ppk, RemoteAuth
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.ike.v2.sa import State
 from xdpsec.numbers import Encr, Ke, NotifyType, Prf
@@ -115,6 +115,18 @@ def test_post_quantum_is_required_of_the_peer_so_found() -> None:
     both = finished(peer(), anybody("x"), anybody("a", pq="required", ike_offers=(hybrid, GCM)))
     assert downs(both.b) == [FAILED]
     assert "requires a post-quantum" in lines(both.b)
+
+
+def test_each_guest_has_its_own_ppk() -> None:
+    """RFC 8784 sec. 3: the responder looks the named one up among those of the peer that IDi says."""
+    mine, other = Ppk(b"\x02a", b"1" * 32), Ppk(b"\x02x", b"2" * 32)
+    guests = anybody("x", ppks=(other,), ppk_required=True), anybody("a", ppks=(mine,), ppk_required=True)
+    both = finished(peer(ppks=(mine,), ppk_required=True), *guests)
+    assert both.up()
+    assert ups(both.a)[0].ppk
+    both = finished(peer(ppks=(other,), ppk_required=True), *guests)
+    assert downs(both.b) == [FAILED]
+    assert "names a postquantum preshared key that we do not have" in lines(both.b)
 
 
 def test_idr_chooses_among_our_identities() -> None:
