@@ -25,6 +25,7 @@ CIPHERS = {
     "chacha20-poly1305": lib.XS_CHACHA20_POLY1305,
     "null": lib.XS_NULL,
     "3des-cbc": lib.XS_3DES_CBC,
+    "aes-gmac": lib.XS_AES_GMAC,
 }
 AUTHS = {
     "": lib.XS_AUTH_NONE,

@@ -83,6 +83,8 @@ def table() -> list[Case]:
         ("AES-CBC-128 HMAC-SHA1-96, 32-bit numbers", "aes128-sha1", False, False, 1),
         ("AES-CBC-128 HMAC-SHA2-384-192, ESN", "aes128-sha384", True, False, 1),
         ("AES-CBC-256 HMAC-SHA2-512-256, ESN", "aes256-sha512", True, False, 1),
+        ("AES-GMAC-128, ESN, across 2^32", "aes128gmac", True, False, EDGE),
+        ("AES-GMAC-256, 32-bit numbers, in UDP 4500", "aes256gmac", False, True, 1),
     )
     return [Case(number, *row) for number, row in enumerate(rows, start=1)]
 
@@ -108,7 +110,8 @@ def xfrm(case: Case, here: Side, there: Side) -> list[str]:
 def _state(case: Case, source: Side, receiver: Side, numbers: str) -> str:
     encryption, integrity = (key.hex() for key in case.key(receiver))
     if case.suite.counter:
-        algorithms = f"aead rfc4106(gcm(aes)) 0x{encryption} {case.suite.icv_len * 8}"
+        name = "rfc4543(gcm(aes))" if case.suite.cipher == "aes-gmac" else "rfc4106(gcm(aes))"
+        algorithms = f"aead {name} 0x{encryption} {case.suite.icv_len * 8}"
     else:
         hash_name = f"hmac({case.suite.auth})"
         algorithms = f"enc cbc(aes) 0x{encryption} auth-trunc {hash_name} 0x{integrity} {case.suite.icv_len * 8}"

@@ -22,6 +22,7 @@ from interop.station import Station
 #: The gateway and host A answer in well under a millisecond; the machine may be busy.
 ANSWER_SECONDS = 5.0
 LOW = 0xFFFFFFFF
+CRYPT = {"aes-gcm": "AES-GCM", "aes-gmac": "AES-NULL-GMAC", "aes-cbc": "AES-CBC"}
 AUTH = {"": None, "sha1": "HMAC-SHA1-96", "sha256": "SHA2-256-128", "sha384": "SHA2-384-192", "sha512": "SHA2-512-256"}
 ECHO_REQUEST, ECHO_REPLY = 8, 0
 
@@ -32,7 +33,7 @@ def _association(case: Case, source: Side, receiver: Side) -> Any:
         ESP,
         spi=case.spi(receiver),
         seq_num=0,
-        crypt_algo="AES-GCM" if case.suite.counter else "AES-CBC",
+        crypt_algo=CRYPT[case.suite.cipher],
         crypt_key=encryption,
         auth_algo=AUTH[case.suite.auth],
         auth_key=integrity or None,

@@ -94,6 +94,7 @@ SUITES = (
     _aead("gcm256", lib.XS_AES_GCM, 256, 16, "AES-GCM"),
     _aead("gcm128-8", lib.XS_AES_GCM, 128, 8, "AES-GCM-8"),
     _aead("gcm256-12", lib.XS_AES_GCM, 256, 12, "AES-GCM-12"),
+    *(_aead(f"gmac{bits}", lib.XS_AES_GMAC, bits, 16, "AES-NULL-GMAC") for bits in (128, 192, 256)),
     _aead("ccm128", lib.XS_AES_CCM, 128, 16, "AES-CCM", salt=3),
     _aead("ccm192-12", lib.XS_AES_CCM, 192, 12, "AES-CCM", salt=3, engines=(_OPENSSL,)),
     _aead("ccm256-8", lib.XS_AES_CCM, 256, 8, "AES-CCM", salt=3),

@@ -31,6 +31,7 @@ enum xs_cipher {
     XS_CHACHA20_POLY1305,
     XS_NULL,
     XS_3DES_CBC,
+    XS_AES_GMAC, /* encrypts nothing, authenticates as GCM does */
     XS_CIPHERS
 };
 enum xs_auth {

@@ -25,7 +25,7 @@ struct xs_op {
     struct xs_key *key;
     uint8_t *aad;  /* AEAD: SPI, sequence number (ESN: 12 bytes). Else: first authenticated byte (ESP header) */
     uint8_t *iv;   /* AEAD: nonce, salt first. CTR: first counter block. CBC: the block. Readable, not changed */
-    uint8_t *text; /* plaintext or ciphertext, transformed in place */
+    uint8_t *text; /* plaintext or ciphertext, transformed in place. The packet's IV stands in front (GMAC reads it) */
     uint8_t *icv;  /* written when sealing; compared in constant time when opening */
     uint32_t text_len;
     uint32_t aad_len;

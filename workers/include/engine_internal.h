@@ -31,6 +31,17 @@ static inline uint32_t xs_authenticated(const struct xs_op *op)
     return (uint32_t)(op->text - op->aad) + op->text_len;
 }
 
+/* What GMAC authenticates behind the aad: the IV of the packet, then the text, which stays (RFC 4543 sec. 3.3). */
+enum { XS_GMAC_IV = 8 };
+static inline const uint8_t *xs_gmac_data(const struct xs_op *op)
+{
+    return op->text - XS_GMAC_IV;
+}
+static inline uint32_t xs_gmac_len(const struct xs_op *op)
+{
+    return XS_GMAC_IV + op->text_len;
+}
+
 static inline void xs_put_tail(uint8_t *at, const struct xs_op *op)
 {
     uint32_t tail = htonl(op->auth_tail);

@@ -30,6 +30,11 @@ struct xs_key {
             _Alignas(16) uint32_t expanded[XS_MB_MAC_WORDS];
             _Alignas(16) uint8_t sub[2][16];
         } mac;
+        struct { /* over cipher_key.gcm */
+            aes_gmac_init_t init;
+            aes_gmac_update_t update;
+            aes_gmac_finalize_t finalize;
+        } gmac;
     } auth_key;
     _Alignas(16) uint32_t iv_enc[XS_MB_MAC_WORDS]; /* AES-128 of the CBC IVs */
     aes_gcm_enc_dec_t gcm_seal, gcm_open;

@@ -16,6 +16,7 @@ const struct xs_cipher_facts *xs_cipher_facts(uint8_t cipher)
         [XS_CHACHA20_POLY1305] = {.iv_len = 8, .block = 4, .salt_len = 4, .aead = true, .counter = true}, /* RFC 7634 */
         [XS_NULL] = {.block = 4},                                                                         /* RFC 2410 */
         [XS_3DES_CBC] = {.iv_len = 8, .block = 8},                                                        /* RFC 2451 */
+        [XS_AES_GMAC] = {.iv_len = 8, .block = 4, .salt_len = 4, .aead = true, .counter = true},          /* RFC 4543 */
     };
     return &facts[cipher < XS_CIPHERS ? cipher : XS_CIPHER_NONE];
 }
@@ -26,10 +27,10 @@ bool xs_engine_sane(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_l
     const struct xs_cipher_facts *facts = xs_cipher_facts(cipher);
     uint32_t bare = key_len - facts->salt_len;
     bool aes = bare == 16 || bare == 24 || bare == 32;
+    bool whole = cipher == XS_CHACHA20_POLY1305 || cipher == XS_AES_GMAC; /* no shorter tags (RFC 7634, 4543) */
     if (facts->aead)
-        return auth == XS_AUTH_NONE &&
-               (cipher == XS_CHACHA20_POLY1305 ? bare == 32 && icv_len == 16
-                                               : aes && (icv_len == 8 || icv_len == 12 || icv_len == 16));
+        return auth == XS_AUTH_NONE && (cipher == XS_CHACHA20_POLY1305 ? bare == 32 : aes) &&
+               (icv_len == 16 || (!whole && (icv_len == 8 || icv_len == 12)));
     if (auth == XS_AUTH_NONE || auth >= XS_AUTHS || icv_len != icv_of[auth])
         return false;
     switch (cipher) {
@@ -45,7 +46,7 @@ bool xs_engine_sane(uint8_t cipher, uint8_t auth, uint8_t key_len, uint8_t icv_l
 
 /* Expected outputs were computed with pyca/cryptography from the inputs that prove_one() builds. AEAD: the ciphertext
  * and tag; else the ciphertext, then the MAC over ESP header, IV, ciphertext and the high half of the sequence number;
- * CTR takes the IV's place as its counter block. */
+ * CTR takes the IV's place as its counter block; GMAC's tag is that of GCM over aad, IV and text without plaintext. */
 struct answer {
     uint8_t cipher, auth, key_len, auth_key_len, icv_len;
     uint8_t out[32], icv[32];

@@ -1,5 +1,5 @@
-/* intel-ipsec-mb: GCM by direct call per packet, everything else as multi-buffer jobs that are flushed at the end of
- * the burst. */
+/* intel-ipsec-mb: GCM and GMAC by direct call per packet, everything else as multi-buffer jobs that are flushed at the
+ * end of the burst. */
 #include <stdlib.h>
 
 #include "engine_mb.h"
@@ -60,6 +60,24 @@ static void gcm_open(struct xs_op *op)
     op->ok = xs_same(icv, op->icv, op->key->icv_len);
 }
 
+enum { GMAC_NONCE = 12 };
+static void gmac(const struct xs_op *op, uint8_t *icv)
+{
+    struct gcm_context_data ctx;
+    const struct xs_key *key = op->key;
+    key->auth_key.gmac.init(&key->cipher_key.gcm, &ctx, op->iv, GMAC_NONCE);
+    key->auth_key.gmac.update(&key->cipher_key.gcm, &ctx, op->aad, op->aad_len);
+    key->auth_key.gmac.update(&key->cipher_key.gcm, &ctx, xs_gmac_data(op), xs_gmac_len(op));
+    key->auth_key.gmac.finalize(&key->cipher_key.gcm, &ctx, icv, key->icv_len);
+}
+
+static bool gmac_is_right(const struct xs_op *op)
+{
+    uint8_t icv[16];
+    gmac(op, icv);
+    return xs_same(icv, op->icv, op->key->icv_len);
+}
+
 static void done(IMB_JOB *job)
 {
     if (job)
@@ -81,6 +99,11 @@ static void seal(struct xs_op *ops, uint32_t count)
         if (op->key->cipher == XS_AES_GCM) {
             fetch_next(ops, i, count);
             gcm_seal(op);
+            continue;
+        }
+        if (op->key->cipher == XS_AES_GMAC) {
+            gmac(op, op->icv);
+            op->ok = true;
             continue;
         }
         op->ok = false;
@@ -123,6 +146,10 @@ static void open_burst(struct xs_op *ops, uint32_t count)
         if (ops[i].key->cipher == XS_AES_GCM) {
             fetch_next(ops, i, count);
             gcm_open(&ops[i]);
+            continue;
+        }
+        if (ops[i].key->cipher == XS_AES_GMAC) {
+            ops[i].ok = gmac_is_right(&ops[i]);
             continue;
         }
         jobs[waiting++] = &ops[i];

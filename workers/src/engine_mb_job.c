@@ -85,6 +85,24 @@ static void schedule_gcm(struct xs_key *key, const struct xs_sa_conf *conf)
     }
 }
 
+static void schedule_gmac(struct xs_key *key, const struct xs_sa_conf *conf)
+{
+    schedule_gcm(key, conf);
+    if (key->cipher_key_len == 16) {
+        key->auth_key.gmac.init = xs_mb->gmac128_init;
+        key->auth_key.gmac.update = xs_mb->gmac128_update;
+        key->auth_key.gmac.finalize = xs_mb->gmac128_finalize;
+    } else if (key->cipher_key_len == 24) {
+        key->auth_key.gmac.init = xs_mb->gmac192_init;
+        key->auth_key.gmac.update = xs_mb->gmac192_update;
+        key->auth_key.gmac.finalize = xs_mb->gmac192_finalize;
+    } else {
+        key->auth_key.gmac.init = xs_mb->gmac256_init;
+        key->auth_key.gmac.update = xs_mb->gmac256_update;
+        key->auth_key.gmac.finalize = xs_mb->gmac256_finalize;
+    }
+}
+
 static void schedule_des(struct xs_key *key, const struct xs_sa_conf *conf)
 {
     for (uint32_t i = 0; i < XS_MB_DES_KEYS; i++) {
@@ -105,6 +123,9 @@ void xs_mb_schedule(struct xs_key *key, const struct xs_sa_conf *conf)
     switch (conf->cipher) {
     case XS_AES_GCM:
         schedule_gcm(key, conf);
+        return;
+    case XS_AES_GMAC:
+        schedule_gmac(key, conf);
         return;
     case XS_AES_CCM: /* RFC 4309 sec. 4: a nonce of 11 */
         schedule_aes(key, conf);

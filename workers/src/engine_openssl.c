@@ -62,6 +62,7 @@ static const EVP_CIPHER *cipher_of(const struct xs_sa_conf *conf)
         [XS_AES_GCM] = {EVP_aes_128_gcm(), EVP_aes_192_gcm(), EVP_aes_256_gcm()},
         [XS_AES_CCM] = {EVP_aes_128_ccm(), EVP_aes_192_ccm(), EVP_aes_256_ccm()},
         [XS_AES_CTR] = {EVP_aes_128_ctr(), EVP_aes_192_ctr(), EVP_aes_256_ctr()},
+        [XS_AES_GMAC] = {EVP_aes_128_gcm(), EVP_aes_192_gcm(), EVP_aes_256_gcm()},
     };
     if (conf->cipher == XS_CHACHA20_POLY1305)
         return EVP_chacha20_poly1305();
@@ -125,13 +126,22 @@ static bool ccm_lengths(EVP_CIPHER_CTX *ctx, const struct xs_op *op)
     return op->key->cipher != XS_AES_CCM || EVP_CipherUpdate(ctx, NULL, &n, NULL, (int)op->text_len) == 1;
 }
 
+/* The text of an AEAD; GMAC's is more of what is authenticated only, so that n stays 0. */
+static bool aead_text(EVP_CIPHER_CTX *ctx, const struct xs_op *op, int *n)
+{
+    if (op->key->cipher != XS_AES_GMAC)
+        return EVP_CipherUpdate(ctx, op->text, n, op->text, (int)op->text_len) == 1;
+    bool taken = EVP_CipherUpdate(ctx, NULL, n, xs_gmac_data(op), (int)xs_gmac_len(op)) == 1;
+    *n = 0;
+    return taken;
+}
+
 static bool aead_seal(struct xs_op *op)
 {
     EVP_CIPHER_CTX *ctx = op->key->enc;
     int n;
     return EVP_EncryptInit_ex2(ctx, NULL, NULL, op->iv, NULL) == 1 && ccm_lengths(ctx, op) &&
-           EVP_EncryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 &&
-           EVP_EncryptUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1 &&
+           EVP_EncryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 && aead_text(ctx, op, &n) &&
            EVP_EncryptFinal_ex(ctx, op->text + n, &n) == 1 &&
            EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_GET_TAG, op->key->icv_len, op->icv) == 1;
 }
@@ -144,7 +154,7 @@ static bool aead_open(struct xs_op *op)
     bool right = EVP_DecryptInit_ex2(ctx, NULL, NULL, op->iv, NULL) == 1 &&
                  EVP_CIPHER_CTX_ctrl(ctx, EVP_CTRL_AEAD_SET_TAG, op->key->icv_len, op->icv) == 1 &&
                  ccm_lengths(ctx, op) && EVP_DecryptUpdate(ctx, NULL, &n, op->aad, (int)op->aad_len) == 1 &&
-                 EVP_DecryptUpdate(ctx, op->text, &n, op->text, (int)op->text_len) == 1;
+                 aead_text(ctx, op, &n);
     return right && (op->key->cipher == XS_AES_CCM || EVP_DecryptFinal_ex(ctx, op->text + n, &n) == 1);
 }
 

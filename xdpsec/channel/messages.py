@@ -49,8 +49,8 @@ class Route:
 
 @dataclass(frozen=True, slots=True)
 class SaInstall:
-    """One SA for one direction (RFC 4301 sec. 4.4.2). Keys are raw bytes; `key` ends with the salt of GCM, CCM and
-    ChaCha20-Poly1305, with the nonce of CTR. Window in packets, MTU in bytes; encap ports 0 = no UDP encapsulation.
+    """One SA for one direction (RFC 4301 sec. 4.4.2). Keys are raw bytes; `key` ends with the salt of GCM, GMAC, CCM
+    and ChaCha20-Poly1305, with the nonce of CTR. Window in packets, MTU in bytes; encap ports 0 = no UDP encapsulation.
     Limits count what the slot has counted, bytes of inner packets; 0 = none: a soft one is told once by SaSoft, a hard
     one stops the SA (Exhausted, then counted drops), by packets exactly when outbound, else at the end of the burst
     that reaches it. Answered by Ack."""
@@ -59,7 +59,7 @@ class SaInstall:
     outbound: bool
     child: int
     slot: int
-    cipher: str  # "aes-gcm", "aes-ccm", "aes-ctr", "aes-cbc", "chacha20-poly1305", "null", "3des-cbc"
+    cipher: str  # aes-gcm, aes-gmac, aes-ccm, aes-ctr, aes-cbc, chacha20-poly1305, null, 3des-cbc
     auth: str  # "" (with an AEAD), "sha1", "sha256", "sha384", "sha512", "xcbc", "cmac"
     key: bytes
     auth_key: bytes

@@ -1,7 +1,8 @@
 """ESP suites of manual SAs as a person writes them, with the lengths that their key files must keep.
 
-Sources: RFC 4106 sec. 4 and 8.1 (GCM, salt after the key), RFC 4309 (CCM), RFC 7634 (ChaCha20-Poly1305), RFC 3686 (CTR,
-nonce after the key), RFC 3602 (CBC), RFC 2451 (3DES), RFC 2410 (NULL); RFC 2404, 4868, 3566 and 4494 (MAC keys, ICVs).
+Sources: RFC 4106 sec. 4 and 8.1 (GCM, salt after the key), RFC 4543 (GMAC, alike), RFC 4309 (CCM), RFC 7634
+(ChaCha20-Poly1305), RFC 3686 (CTR, nonce after the key), RFC 3602 (CBC), RFC 2451 (3DES), RFC 2410 (NULL); RFC 2404,
+4868, 3566 and 4494 (MAC keys, ICVs).
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 #: Bytes behind the key that are no key: a salt, or CTR's nonce.
-_SALTS = {"aes-gcm": 4, "aes-ccm": 3, "aes-ctr": 4, "chacha20-poly1305": 4}
+_SALTS = {"aes-gcm": 4, "aes-gmac": 4, "aes-ccm": 3, "aes-ctr": 4, "chacha20-poly1305": 4}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +65,7 @@ SUITES: dict[str, Suite] = {
     for suite in (
         *(_aead(f"aes{bits}gcm{icv}", "aes-gcm", bits, icv) for bits in _SIZES for icv in _ICVS),
         *(_aead(f"aes{bits}ccm{icv}", "aes-ccm", bits, icv) for bits in _SIZES for icv in _ICVS),
+        *(_aead(f"aes{bits}gmac", "aes-gmac", bits, 16) for bits in _SIZES),
         _aead("chacha20poly1305", "chacha20-poly1305", 256, 16),
         *(_with_mac(f"aes{bits}", "aes-cbc", bits, mac) for bits in _SIZES for mac in _MACS),
         *(_with_mac(f"aes{bits}ctr", "aes-ctr", bits, mac) for bits in _SIZES for mac in _MACS),

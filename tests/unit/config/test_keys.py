@@ -14,12 +14,13 @@ from xdpsec.config.keys import KeyPair, SaKey, check_distinct, check_owner, pars
 from xdpsec.config.suites import SUITES
 from xdpsec.errors import ConfigError
 
-#: Bytes of key (with salt or nonce) and integrity key: RFC 4106 sec. 8.1, RFC 4309 sec. 7.1, RFC 7634 sec. 2, RFC 3686
-#: sec. 5.1, RFC 3602, RFC 2451; RFC 2404, RFC 4868 sec. 2.1.1, RFC 3566, RFC 4494.
+#: Bytes of key (with salt or nonce) and integrity key: RFC 4106 sec. 8.1, RFC 4543 sec. 5.4, RFC 4309 sec. 7.1, RFC
+#: 7634 sec. 2, RFC 3686 sec. 5.1, RFC 3602, RFC 2451; RFC 2404, RFC 4868 sec. 2.1.1, RFC 3566, RFC 4494.
 MACS = {"sha1": 20, "sha256": 32, "sha384": 48, "sha512": 64, "aesxcbc": 16, "aescmac": 16}
 LENGTHS = {
     **{f"aes{bits}gcm{icv}": (size + 4, 0) for bits, size in ((128, 16), (192, 24), (256, 32)) for icv in (8, 12, 16)},
     **{f"aes{bits}ccm{icv}": (size + 3, 0) for bits, size in ((128, 16), (192, 24), (256, 32)) for icv in (8, 12, 16)},
+    **{f"aes{bits}gmac": (size + 4, 0) for bits, size in ((128, 16), (192, 24), (256, 32))},
     "chacha20poly1305": (36, 0),
     **{
         f"{cipher}-{mac}": (size, auth)

@@ -10,12 +10,13 @@ from crew import run
 from ike_rig import Desk, desk
 
 from xdpsec.channel import messages as words
+from xdpsec.crypto.suites import esp_suite
 from xdpsec.daemon.ike import children as module
-from xdpsec.daemon.ike import sas
+from xdpsec.daemon.ike import esp, sas
 from xdpsec.ike import selectors
 from xdpsec.ike.events import NegotiatedChild
 from xdpsec.ike.events import Path as Ends
-from xdpsec.numbers import Protocol
+from xdpsec.numbers import Encr, Protocol
 
 SA_WORDS = (words.SaInstall, words.SaUse, words.SaRemove)
 
@@ -50,6 +51,24 @@ def test_behind_a_nat_esp_goes_in_udp(tmp_path: Path) -> None:
             word = d.heard(0, words.SaInstall)[1]
             assert isinstance(word, words.SaInstall)
             assert (word.encap_local, word.encap_remote) == (4500, 1024)
+
+    run(test)
+
+
+def test_gmac_is_carried_and_what_workers_lack_is_parked(tmp_path: Path) -> None:
+    """Wireshark has no word for GMAC, so its keys are in no row of it (RFC 4543); nobody here has implicit IVs."""
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            child = await d.install(1, suite=esp_suite(Encr.NULL_AES_GMAC, 256))
+            word = d.heard(0, words.SaInstall)[0]
+            assert isinstance(word, words.SaInstall)
+            assert (word.cipher, word.auth, word.icv_len) == ("aes-gmac", "", 16)
+            assert [esp.key_row(sa) for sa in esp.pair(child, d.config.gateway, "lan")] == ["", ""]
+            await d.install(2, suite=esp_suite(Encr.AES_GCM_16_IIV, 128))
+            assert d.answers[-1] == (7, 2, "")
+            assert [pair.parked for pair in d.children.pairs.values()] == ["", "aes128gcm16iiv is not carried yet"]
+            assert len(d.heard(0, words.SaInstall)) == 2
 
     run(test)
 

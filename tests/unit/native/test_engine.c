@@ -38,10 +38,10 @@ static struct xs_op burst_op(struct xs_key *key, const struct xs_sa_conf *c, uin
 
 /* Those that both libraries have, every cipher and every MAC among them. */
 static const uint8_t BOTH[][3] = {
-    {XS_AES_GCM, 0, 20}, {XS_AES_CBC, 1, 16}, {XS_AES_GCM, 0, 36}, {XS_AES_CBC, 2, 32}, {XS_AES_CCM, 0, 19},
-    {XS_AES_CBC, 3, 24}, {XS_AES_CTR, 4, 20}, {XS_NULL, 1, 0},     {XS_AES_CCM, 0, 35}, {XS_3DES_CBC, 2, 24},
-    {XS_AES_CTR, 6, 36}, {XS_NULL, 6, 0},     {XS_AES_GCM, 0, 28}, {XS_AES_CBC, 6, 16}, {XS_CHACHA20_POLY1305, 0, 36},
-    {XS_AES_CTR, 2, 28}, {XS_AES_CBC, 4, 16},
+    {XS_AES_GCM, 0, 20}, {XS_AES_CBC, 1, 16}, {XS_AES_GCM, 0, 36},  {XS_AES_CBC, 2, 32},  {XS_AES_CCM, 0, 19},
+    {XS_AES_CBC, 3, 24}, {XS_AES_CTR, 4, 20}, {XS_NULL, 1, 0},      {XS_AES_CCM, 0, 35},  {XS_3DES_CBC, 2, 24},
+    {XS_AES_CTR, 6, 36}, {XS_NULL, 6, 0},     {XS_AES_GCM, 0, 28},  {XS_AES_CBC, 6, 16},  {XS_CHACHA20_POLY1305, 0, 36},
+    {XS_AES_CTR, 2, 28}, {XS_AES_CBC, 4, 16}, {XS_AES_GMAC, 0, 20}, {XS_AES_GMAC, 0, 28}, {XS_AES_GMAC, 0, 36},
 };
 enum { KEYS = sizeof BOTH / sizeof BOTH[0] };
 
@@ -201,6 +201,9 @@ static void choices(void)
         {XS_AES_CCM, 0, 2, 8},
         {XS_CHACHA20_POLY1305, 0, 36, 12},
         {XS_CHACHA20_POLY1305, 0, 20, 16},
+        {XS_AES_GMAC, 0, 20, 12},
+        {XS_AES_GMAC, 0, 16, 16},
+        {XS_AES_GMAC, 2, 20, 16},
         {XS_AES_CTR, 0, 20, 0},
         {XS_AES_CTR, 1, 16, 12},
         {XS_AES_CBC, 0, 16, 16},

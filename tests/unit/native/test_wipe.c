@@ -100,7 +100,8 @@ static const struct {
     {XS_CHACHA20_POLY1305, XS_AUTH_NONE, 36, 0, 16}, {XS_AES_CTR, XS_AES_CMAC_96, 36, 16, 12},
     {XS_AES_CTR, XS_HMAC_SHA256_128, 20, 32, 16},    {XS_AES_CBC, XS_AES_XCBC_96, 24, 16, 12},
     {XS_NULL, XS_HMAC_SHA256_128, 0, 32, 16},        {XS_NULL, XS_AES_CMAC_96, 0, 16, 12},
-    {XS_3DES_CBC, XS_HMAC_SHA1_96, 24, 20, 12},      {XS_3DES_CBC, XS_AES_CMAC_96, 24, 16, 12},
+    {XS_AES_GMAC, XS_AUTH_NONE, 28, 0, 16},          {XS_3DES_CBC, XS_HMAC_SHA1_96, 24, 20, 12},
+    {XS_3DES_CBC, XS_AES_CMAC_96, 24, 16, 12},
 };
 
 /* Keys of no pattern, made where they stand. */

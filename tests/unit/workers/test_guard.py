@@ -232,7 +232,7 @@ print("served", os.getpid() > 0)
 SUITES = (
     ("aes-gcm", "", 20, 0, 16), ("aes-cbc", "sha256", 32, 32, 16), ("aes-ccm", "", 35, 0, 8),
     ("aes-ctr", "cmac", 20, 16, 12), ("chacha20-poly1305", "", 36, 0, 16), ("null", "sha512", 0, 64, 32),
-    ("3des-cbc", "sha1", 24, 20, 12),
+    ("3des-cbc", "sha1", 24, 20, 12), ("aes-gmac", "", 20, 0, 16),
     ("aes-cbc", "sha384", 24, 48, 24), ("aes-cbc", "xcbc", 16, 16, 12), ("aes-ccm", "", 27, 0, 12),
 )  # fmt: skip
 

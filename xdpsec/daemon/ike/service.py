@@ -232,8 +232,8 @@ class Ike:
     def _show_keys(self, *sas: Sa) -> None:
         """Of SAs that are about to be installed, while somebody reads."""
         if self.keys is not None:
-            for sa in sas:
-                self.keys.add(esp.key_row(sa))
+            for row in filter(None, map(esp.key_row, sas)):
+                self.keys.add(row)
 
     def _key_logged(self, event: events.KeyLog, now: float) -> None:
         if self.keys is not None:
