@@ -12,10 +12,11 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
+from netns.rig import books
 from netns.rig.gateways import kill
 from netns.rig.links import detach, xdp_links
 from netns.rig.watch import AGAIN_SECONDS, QUIET_SECONDS, World, door, world
-from xdpsec.demo.topology import OUTSIDE
+from xdpsec.demo.topology import INSIDE, OUTSIDE
 
 
 @pytest.fixture(scope="module")
@@ -84,15 +85,36 @@ def restarted(watched: World) -> None:
 
 
 def door_detached(watched: World) -> None:
-    """One program taken off under the running gateway, then the other: the kernel gets every frame there."""
+    """One program taken off under the running gateway, then the other, then both: the kernel gets every frame there
+    until the supervisor has put them back."""
     gateway = watched.pair.a
-    links = xdp_links(gateway.supervisor)
+    links = sorted(xdp_links(gateway.supervisor))
     assert len(links) == 2
-    for link in links.values():
-        detach(link)
+    for off in (links[:1], links[1:], links):
+        for ifindex in off:
+            detach(xdp_links(gateway.supervisor)[ifindex])
+        watched.again(time.monotonic())
         quiet(watched)
-    gateway.stop()
+    stand(watched, {f"door of {OUTSIDE}": 2, f"door of {INSIDE}": 2})
+
+
+def fence_flushed(watched: World) -> None:
+    """As a firewall that is loaded again does it; then everything dies, and only the fence is there."""
+    gateway = watched.pair.a
+    watched.pair.lab.inside(gateway.namespace, "nft", "flush", "ruleset")
+    quiet(watched)
+    stand(watched, {"fence": 1})
+    gateway.kill()
+    quiet(watched)
     gateway.start()
+
+
+def stand(watched: World, gone: dict[str, int]) -> None:
+    """Every barrier stands, and these were found gone at least so often, by the gateway's metrics."""
+    samples = books.metrics(watched.pair.a)
+    assert {s.value for s in samples if s.name == "xdpsec_barrier_stands"} == {1.0}
+    found = {s.labels["barrier"]: s.value for s in samples if s.name == "xdpsec_barrier_gone_total"}
+    assert all(found[name] >= times for name, times in gone.items()), found
 
 
 def configuration_deleted(watched: World) -> None:
@@ -125,7 +147,7 @@ def children_removed(watched: World) -> None:
 
 EVENTS = (
     everything_killed, both_gateways_killed, supervisor_killed, control_killed, worker_killed, stopped, restarted,
-    door_detached, configuration_deleted, children_removed,
+    door_detached, fence_flushed, configuration_deleted, children_removed,
 )  # fmt: skip
 
 

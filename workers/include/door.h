@@ -14,6 +14,8 @@ int xs_door_program_fd(const struct xs_door *door);
 int xs_door_map_fd(const struct xs_door *door, const char *name);
 /* Attaches to an interface and returns the descriptor of the link (closing it detaches) or a negative errno. */
 int xs_door_attach(struct xs_door *door, int ifindex, int mode);
+/* Is the program of a link on its interface still? The kernel tells nobody when somebody takes it off. */
+int xs_door_attached(int link);
 
 /* Key of a socket in the XSKMAP, or -EINVAL. */
 int xs_door_slot(uint32_t port, uint32_t queue, uint32_t worker);

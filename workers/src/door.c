@@ -62,6 +62,14 @@ int xs_door_attach(struct xs_door *door, int ifindex, int mode)
     return bpf_link_create(bpf_program__fd(door->program), ifindex, BPF_XDP, &opts);
 }
 
+int xs_door_attached(int link)
+{
+    struct bpf_link_info info = {0};
+    uint32_t size = sizeof info;
+    int error = bpf_obj_get_info_by_fd(link, &info, &size);
+    return error ? error : info.xdp.ifindex != 0;
+}
+
 int xs_door_slot(uint32_t port, uint32_t queue, uint32_t worker)
 {
     if (port >= XS_MAX_PORTS || queue >= XS_MAX_QUEUES || worker >= XS_MAX_WORKERS)

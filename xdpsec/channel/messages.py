@@ -366,12 +366,22 @@ class WorkerDied:
     status: int
 
 
+@dataclass(frozen=True, slots=True)
+class Breach:
+    """The fence (`port` -1) or the door of a port was found gone, `times` since the supervisor started. `error` is
+    empty when it stands again, else why it cannot be put back. Said at each change, and to a new control."""
+
+    port: int
+    times: int
+    error: str
+
+
 Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
     | SaMove | SaFirstUse | SaSoft | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
     | OpenFile | OpenPassphrase
-    | PortAttached | Done | WorkerDied | operator.Question | operator.Answer
+    | PortAttached | Done | WorkerDied | Breach | operator.Question | operator.Answer
 )  # fmt: skip
 
 #: id on the wire -> class. Ids are never reused; a new word takes the next free one of its block.
@@ -411,5 +421,6 @@ TABLE: dict[int, type] = {
     96: PortAttached,
     97: Done,
     98: WorkerDied,
+    99: Breach,
     **operator.TABLE,
 }

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xdpsec.channel import negotiation
 
 #: Grows when a word changes its fields or meaning. A gateway answers its own version only.
-VERSION = 2
+VERSION = 3
 
 # --- values inside answers -----------------------------------------------------------------------------------
 
@@ -167,7 +167,8 @@ class Welcome:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """`state` "starting", "serving" or "degraded". `metrics_error` is empty, or says why nobody listens there."""
+    """`state` "starting", "serving" or "degraded". `metrics_error` is empty, or says why nobody listens there.
+    `troubles`: one sentence for each barrier that is gone and cannot be put back."""
 
     seq: int
     version: str
@@ -180,6 +181,7 @@ class Status:
     metrics_address: str
     metrics_port: int
     metrics_error: str
+    troubles: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

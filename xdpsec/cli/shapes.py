@@ -30,6 +30,7 @@ def status(answer: words.Status) -> Json:
         "workers": [_worker(row) for row in answer.workers],
         "children": [_child(row) for row in answer.children],
         "metrics": {"address": answer.metrics_address, "port": answer.metrics_port, "error": answer.metrics_error},
+        "troubles": list(answer.troubles),
     }
 
 

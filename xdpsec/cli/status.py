@@ -23,6 +23,8 @@ def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         return
     out = console()
     out.print(f"xdpsec {answer['version']}: {answer['state']} for {seconds(answer['uptime_s'])}, {answer['config']}")
+    for trouble in answer["troubles"]:
+        out.print(trouble, soft_wrap=True)
     metrics = answer["metrics"]
     out.print(f"metrics: {metrics['error'] or 'http://{address}:{port}/metrics'.format(**metrics)}", soft_wrap=True)
     show(_ports(answer["ports"]))

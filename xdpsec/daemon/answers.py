@@ -34,6 +34,7 @@ def status(source: Source, seq: int, now: float) -> words.Status:
         metrics_address=view.metrics.address,
         metrics_port=view.metrics.port,
         metrics_error=view.metrics.error,
+        troubles=tuple(f"the {barrier.name} is gone: {barrier.error}" for barrier in view.barriers if barrier.error),
     )
 
 

@@ -69,8 +69,9 @@ class Control:
         self._stop = asyncio.Event()
         self._lines = Lines()
         self._gone = False
+        self._breaches: dict[int, words.Breach] = {}
         self._on_death: Callable[[int, int], None] = lambda worker, status: None  # there are no workers yet
-        accepts = frozenset({words.Done, words.PortAttached, words.WorkerDied, words.Stop})
+        accepts = frozenset({words.Done, words.PortAttached, words.WorkerDied, words.Breach, words.Stop})
         self._supervisor = Peer(wire, accepts, self._hear, self._lost)
 
     def _hear(self, received: Received) -> None:
@@ -78,6 +79,8 @@ class Control:
         match received.message:
             case words.WorkerDied(worker, status):
                 self._on_death(worker, status)
+            case words.Breach(port):
+                self._breaches[port] = received.message
             case words.Stop():
                 self._stop.set()
 
@@ -100,6 +103,7 @@ class Control:
         ports = await setup.attach(config, supervisor)
         watcher = Watcher({port.ifindex: port.index for port in ports})
         gateway = Gateway(config, supervisor, maps, slots, security, ports, watcher, now, prepared)
+        gateway.breaches = self._breaches
         self._on_death = gateway.fleet.died
         source = self._source(gateway, maps)
         desk = Desk(config, gateway.ike, self._lines, loop.time)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +18,7 @@ from xdpsec.channel.framing import ChannelClosed
 from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer, Refused
 from xdpsec.config.values import Config
 from xdpsec.daemon import ledger
+from xdpsec.daemon.barriers import FENCE
 from xdpsec.daemon.fleet import Fleet
 from xdpsec.daemon.grants import Grants
 from xdpsec.daemon.ike import quiet, start
@@ -29,7 +30,7 @@ from xdpsec.daemon.seats import Seats
 from xdpsec.daemon.setup import Security
 from xdpsec.daemon.slots import Slots
 from xdpsec.daemon.snapshot import Snapshots
-from xdpsec.metrics.values import ChildView, MetricsView, Port, View
+from xdpsec.metrics.values import BarrierView, ChildView, MetricsView, Port, View
 from xdpsec.policy.spd import policies
 
 VERSION = version("xdpsec")  # now: once confined we may not be able to read it
@@ -41,7 +42,8 @@ log = structlog.get_logger()
 
 
 class Gateway:
-    """`now` in seconds of CLOCK_MONOTONIC. `metrics` is replaced by whoever serves them."""
+    """`now` in seconds of CLOCK_MONOTONIC. `metrics` is replaced by whoever serves them, `breaches` by whoever hears of
+    them."""
 
     def __init__(
         self,
@@ -58,6 +60,7 @@ class Gateway:
         self._config, self._supervisor, self._slots = config, supervisor, slots
         self._security, self._ports, self._started = security, tuple(ports), now
         self.ike: Ike | None = None
+        self.breaches: Mapping[int, words.Breach] = {}
         self._peers = {child.index: peer.name for peer in config.peers for child in peer.children}
         self._asking: set[asyncio.Task[None]] = set()
         self.metrics = MetricsView(config.gateway.metrics_host, config.gateway.metrics_port)
@@ -175,9 +178,15 @@ class Gateway:
             ),
             sas=self._snapshots.views(),
             metrics=self.metrics,
+            barriers=self._barriers(),
             ike=self.ike.view() if self.ike else None,
             carried=dict(self.ike.carried) if self.ike else {},
         )
+
+    def _barriers(self) -> tuple[BarrierView, ...]:
+        names = {FENCE: "fence"} | {port.index: f"door of {port.interface}" for port in self._ports}
+        told = {barrier: self.breaches.get(barrier, words.Breach(barrier, 0, "")) for barrier in names}
+        return tuple(BarrierView(name, told[barrier].times, told[barrier].error) for barrier, name in names.items())
 
     def sockets(self) -> list[tuple[int, int, int, int]]:
         """(worker, port, queue, descriptor) of every AF_XDP socket, in the order that the supervisor gives them."""

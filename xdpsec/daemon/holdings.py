@@ -142,6 +142,15 @@ class Holdings:
             self._door.detach(port, link)  # else the next try would meet our own program
             raise
 
+    def open_doors(self) -> list[int]:
+        """Attached ports that somebody took the program off."""
+        return [port for port in sorted(self.attached) if not self._door.attached(port)]
+
+    def close_door(self, port: int) -> None:
+        """The program on it again. LocalError when it cannot be."""
+        attached = self.attached[port]
+        self._door.attach_again(port, attached.link, attached.mode)
+
     def serve(self, worker: int) -> None:
         """Let frames go to the worker's sockets."""
         for port, queue, own in self._queues(worker):

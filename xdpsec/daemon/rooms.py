@@ -17,6 +17,9 @@ class Fence(Protocol):
 
     def protect(self, pairs: Sequence[tuple[str, str]], spare: Sequence[str]) -> None: ...
 
+    def mend(self) -> bool:
+        """Put back what somebody took; did somebody?"""
+
     def open(self) -> None: ...
 
 

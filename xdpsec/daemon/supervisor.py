@@ -20,10 +20,11 @@ import uvloop
 
 from xdpsec.channel.framing import ChannelClosed, Received, Wire
 from xdpsec.channel.hub import Peer
-from xdpsec.channel.messages import Stop, WorkerDied
+from xdpsec.channel.messages import Message, Stop, WorkerDied
 from xdpsec.config import loader
 from xdpsec.config.values import Config
 from xdpsec.daemon import log, preflight
+from xdpsec.daemon.barriers import Barriers
 from xdpsec.daemon.holdings import Holdings
 from xdpsec.daemon.lock import Lock
 from xdpsec.daemon.notify import notify
@@ -59,6 +60,7 @@ class Supervisor:
     def __init__(self, config: Config, holdings: Holdings, wall: Fence, programs: Programs) -> None:
         self._config, self._holdings, self._programs = config, holdings, programs
         self._requests = Requests(config, holdings, wall, self._spawn_worker, self._worker_serves)
+        self._barriers = Barriers(wall, holdings, self._tell)
         self._workers: dict[int, Child] = {}
         self._serving: set[int] = set()
         self._answers: set[asyncio.Task[None]] = set()
@@ -73,7 +75,11 @@ class Supervisor:
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with self._jobs:
-            return await self._lives(stop)
+            watch = self._jobs.create_task(self._barriers.run())
+            try:
+                return await self._lives(stop)
+            finally:
+                watch.cancel()
 
     async def _lives(self, stop: asyncio.Event) -> int:
         """One control after the other."""
@@ -113,6 +119,8 @@ class Supervisor:
                 control.kill()
 
         self._peer = Peer(ours, self._requests.accepts, self._asked, broken)
+        for breach in self._barriers.told():
+            self._tell(breach)
         stopping = asyncio.create_task(self._stop(stop, control))
         status = await asyncio.shield(control.exited)
         stopping.cancel()
@@ -125,12 +133,15 @@ class Supervisor:
         await stop.wait()
         notify("STOPPING=1")
         events.info("stopping")
-        if self._peer:
-            with contextlib.suppress(ChannelClosed):
-                self._peer.tell(Stop())
+        self._tell(Stop())
         await asyncio.sleep(STOP_SECONDS)  # cancelled by control's end
         events.error("control does not stop", killed_after_s=STOP_SECONDS)
         control.kill()
+
+    def _tell(self, word: Message) -> None:
+        if self._peer and not self._peer.closed:
+            with contextlib.suppress(ChannelClosed):
+                self._peer.tell(word)
 
     def _asked(self, received: Received) -> None:
         task = self._jobs.create_task(self._answer(received, self._peer))
@@ -178,8 +189,7 @@ class Supervisor:
             return  # we ended it ourselves
         del self._workers[worker]
         (events.warning if status else events.info)("worker ended", worker=worker, pid=child.pid, status=status)
-        if self._peer and not self._peer.closed:
-            self._peer.tell(WorkerDied(worker, status))
+        self._tell(WorkerDied(worker, status))
 
     async def _end_worker(self, worker: int) -> None:
         child = self._workers.pop(worker, None)

@@ -79,6 +79,10 @@ def _gateway(view: View, now: float) -> Iterator[Family]:
     yield _rows(mtu, (((p.interface,), p.mtu) for p in view.ports))
     up = _gauge("worker_up", "1 while the worker takes frames", ("worker",))
     yield _rows(up, (((w.index,), w.state == SERVING) for w in view.workers))
+    gone = _counter("barrier_gone", "Times that somebody took off the fence or the door of a port", ("barrier",))
+    yield _rows(gone, (((b.name,), b.gone) for b in view.barriers))
+    stands = _gauge("barrier_stands", "1 while the fence, the door of a port is where it belongs", ("barrier",))
+    yield _rows(stands, (((b.name,), not b.error) for b in view.barriers))
     restarts = _counter("worker_restarts", "Times the worker was replaced since control started", ("worker",))
     yield _rows(restarts, (((w.index,), w.restarts) for w in view.workers))
 

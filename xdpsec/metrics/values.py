@@ -139,6 +139,16 @@ class IkeView:
 
 
 @dataclass(frozen=True, slots=True)
+class BarrierView:
+    """What keeps the gateway closed: the fence, or the door of a port. `gone`: times that somebody took it off since
+    the supervisor started; `error`: empty while it stands, else one sentence that says why it cannot be put back."""
+
+    name: str
+    gone: int
+    error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class MetricsView:
     """Where Prometheus asks; port 0 = nowhere. `error`: empty, or one sentence that says why nobody listens."""
 
@@ -159,12 +169,16 @@ class View:
     children: tuple[ChildView, ...]
     sas: tuple[SaView, ...]
     metrics: MetricsView
+    barriers: tuple[BarrierView, ...] = ()
     ike: IkeView | None = None
     carried: Mapping[tuple[int, bool], Carried] = field(default_factory=dict)
 
     @property
     def state(self) -> str:
-        """ "starting" before every worker served once, "degraded" when one is down or an SA carries nothing."""
+        """ "starting" before every worker served once, "degraded" when one is down, an SA carries nothing or a
+        barrier is gone."""
+        if any(barrier.error for barrier in self.barriers):
+            return "degraded"
         if any(sa.error for sa in self.sas) or any(worker.state == DOWN for worker in self.workers):
             return "degraded"
         if all(worker.state == SERVING for worker in self.workers):

@@ -9,6 +9,7 @@ import contextlib
 import errno
 import ipaddress
 import os
+import socket
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
@@ -155,10 +156,19 @@ class Door:
             if error in TAKEN:
                 break
         self._forget_port(port, link)
-        what = f"XDP cannot be attached to interface {link.ifindex} ({mode} mode)"
-        if error in TAKEN:
-            raise LocalError(f"{what}: another XDP program is on it; stop its owner (`bpftool net` shows it)")
-        raise LocalError(f'{what}: {os.strerror(error)}; try `mode = "generic"`, or a smaller MTU')
+        raise LocalError(_refusal(link, mode, error))
+
+    def attached(self, port: int) -> bool:
+        """Is the program on the port still? False once somebody took it off, or the interface is gone."""
+        return bool(check(lib.xs_door_attached(self._links[port]), f"XDP link of port {port}"))
+
+    def attach_again(self, port: int, link: Link, mode: str) -> None:
+        """After somebody took it off; sockets and maps are as they were. LocalError as `attach` has it."""
+        result = lib.xs_door_attach(self._handle, link.ifindex, MODES[mode])
+        if result < 0:
+            raise LocalError(_refusal(link, mode, -result))
+        os.close(self._links[port])  # a link that lost its interface cannot get it back
+        self._links[port] = result
 
     def detach(self, port: int, link: Link) -> None:
         """Take the program off a port: its frames are the kernel's again."""
@@ -201,6 +211,15 @@ class Door:
 
     def _map(self, name: str) -> int:
         return check(lib.xs_door_map_fd(self._handle, name.encode()), f"door map {name}")
+
+
+def _refusal(link: Link, mode: str, error: int) -> str:
+    what = f"XDP cannot be attached to interface {link.ifindex} ({mode} mode)"
+    if error in TAKEN:
+        return f"{what}: another XDP program is on it; stop its owner (`bpftool net` shows it)"
+    if link.ifindex not in (index for index, _ in socket.if_nameindex()):  # the kernel's word for it is EINVAL
+        return f"{what}: the interface is gone; restart the gateway when it is back"
+    return f'{what}: {os.strerror(error)}; try `mode = "generic"`, or a smaller MTU'
 
 
 def _u32(value: int) -> bytes:

@@ -9,8 +9,9 @@ from __future__ import annotations
 import ipaddress
 import json
 import subprocess
+import threading
 from bisect import bisect_left, insort
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from xdpsec.errors import LocalError
@@ -33,6 +34,11 @@ SPARED_BY_WIDE = {
 class Fence:
     """The table of this network namespace. Every call is one transaction; LocalError says what to mend."""
 
+    def __init__(self) -> None:
+        self._lock = threading.Lock()  # whoever mends does so in a thread
+        self._laid: dict[str, list[Box]] = {}  # every element since the first `protect`
+        self._rules: list[Any] | None = None  # as the kernel told them then
+
     def protect(self, pairs: Sequence[tuple[str, str]], spare: Sequence[str]) -> None:
         """Close (local, remote) prefixes, and keep closed what was. `spare`: the peers' outer addresses. Raises before
         anything changed when nft refuses."""
@@ -45,13 +51,31 @@ class Fence:
         for address in spare:
             net = ipaddress.ip_network(address)
             wanted.setdefault(f"spare{net.version}", []).append((net,))
-        present = _elements()
-        lines = _frame()
-        for name, boxes in wanted.items():
-            new = missing(boxes, present.get(name, []))
+        with self._lock:
+            self._lay(wanted, _elements(_listing() or []))
+
+    def mend(self) -> bool:
+        """Lay again what was laid, children of earlier configurations too, when somebody took of it; did somebody? What
+        others added to the sets stays."""
+        with self._lock:
+            listing = _listing() or []
+            present = _elements(listing)
+            whole = all(not missing(boxes, present.get(name, [])) for name, boxes in self._laid.items())
+            if self._rules is None or (whole and _shape(listing) == self._rules):
+                return False
+            self._lay({}, present)
+            return True
+
+    def _lay(self, wanted: Mapping[str, list[Box]], present: Mapping[str, list[Box]]) -> None:
+        lines, laid = _frame(), {}
+        for name in {**self._laid, **wanted, **present}:
+            have = present.get(name, [])
+            new = missing([*self._laid.get(name, ()), *wanted.get(name, ())], have)
             if new:
                 lines.append(f"add element {TABLE} {name} {{ {', '.join(map(_text, new))} }}")
+            laid[name] = [*have, *new]
         _nft(["-f", "-"], "\n".join(lines) + "\n")
+        self._laid, self._rules = laid, _shape(_listing() or [])
 
     def open(self) -> None:
         """Remove the fence. Nothing to do is no error."""
@@ -142,10 +166,10 @@ def _text(box: Box) -> str:
     return " . ".join(str(net) if net.prefixlen < net.max_prefixlen else str(net.network_address) for net in box)
 
 
-def _elements() -> dict[str, list[Box]]:
+def _elements(listing: list[dict[str, Any]]) -> dict[str, list[Box]]:
     """Set name -> elements as the kernel has them."""
     found: dict[str, list[Box]] = {}
-    for item in _listing() or ():
+    for item in listing:
         if "set" in item:
             elements = item["set"].get("elem", [])
             found[item["set"]["name"]] = [box for element in elements for box in _boxes(element)]
@@ -219,6 +243,17 @@ def _listing() -> list[dict[str, Any]] | None:
         return None
     rows: list[dict[str, Any]] = json.loads(_nft(["-j", "list", "table", *TABLE.split()]))["nftables"]
     return rows
+
+
+def _shape(listing: list[dict[str, Any]]) -> list[Any]:
+    """Table, chains and rules without what changes by itself: handles and counts."""
+    return [_still(row) for row in listing if not {"set", "metainfo"} & row.keys()]
+
+
+def _still(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: None if name == "counter" else _still(part) for name, part in value.items() if name != "handle"}
+    return [_still(part) for part in value] if isinstance(value, list) else value
 
 
 def _nft(arguments: list[str], script: str = "") -> str:

@@ -18,7 +18,10 @@ def xdp_links(pid: int) -> dict[int, int]:
     """ifindex -> link id, of the XDP links that the process holds."""
     found = {}
     for path in Path(f"/proc/{pid}/fdinfo").iterdir():
-        text = path.read_text()
+        try:
+            text = path.read_text()
+        except FileNotFoundError:
+            continue  # the descriptor that listed the others
         if re.search(r"^link_type:\s*xdp$", text, re.MULTILINE):
             fields = dict(re.findall(r"^(\w+):\s*(\d+)$", text, re.MULTILINE))
             found[int(fields["ifindex"])] = int(fields["link_id"])

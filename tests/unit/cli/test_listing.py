@@ -16,10 +16,10 @@ from structlog.testing import capture_logs
 
 from xdpsec.channel import operator as words
 from xdpsec.cli import client
-from xdpsec.metrics.values import DOWN, MetricsView, SocketCounts, WorkerView
+from xdpsec.metrics.values import DOWN, BarrierView, MetricsView, SocketCounts, WorkerView
 
 Xdpsec = Callable[..., desk.Ran]
-STATUS = {"version", "state", "config", "uptime_s", "ports", "workers", "children", "metrics"}
+STATUS = {"version", "state", "config", "uptime_s", "ports", "workers", "children", "metrics", "troubles"}
 PORT = {"index", "interface", "side", "mode", "bind", "queues", "mtu"}
 WORKER = {
     *("index", "core", "pid", "state", "restarts", "packets_in", "packets_out", "handoff_sent", "handoff_received"),
@@ -106,7 +106,9 @@ def test_what_is_broken_shows(xdpsec: Xdpsec, config: Path, tmp_path: Path) -> N
     workers = (WorkerView(0, 1, 0, DOWN, 2), view().workers[1])
     sas = (*view().sas[:3], sa(1, True, 3, error="sequence numbers used up"))
     metrics = MetricsView("127.0.0.1", 9310, "port 9310 is taken")
-    with answering(tmp_path / "run", FakeSource(now=view(workers=workers, sas=sas, metrics=metrics))):
+    barriers = (BarrierView("fence", 1, "nft refused"), BarrierView("door of eth0", 1))
+    broken = view(workers=workers, sas=sas, metrics=metrics, barriers=barriers)
+    with answering(tmp_path / "run", FakeSource(now=broken)):
         answer = json.loads(xdpsec("status", "--json", "-c", config).out)
         table, listed = xdpsec("status", "-c", config).out, xdpsec("list-sas", "-c", config).out
     assert answer["state"] == "degraded"
@@ -115,6 +117,8 @@ def test_what_is_broken_shows(xdpsec: Xdpsec, config: Path, tmp_path: Path) -> N
     assert answer["metrics"]["error"] == "port 9310 is taken"
     assert "no: its worker does not serve" in table
     assert "port 9310 is taken" in table
+    assert answer["troubles"] == ["the fence is gone: nft refused"]
+    assert "the fence is gone: nft refused" in table
     assert "sequence numbers used up" in listed
 
 

@@ -12,7 +12,7 @@ import socket
 import sys
 
 from xdpsec.channel.framing import ChannelClosed, Wire, close_all
-from xdpsec.channel.messages import Ready, Stop
+from xdpsec.channel.messages import Message, Ready, Stop
 from xdpsec.channel.start import ControlStart
 from xdpsec.net.door import CONTROL_MAPS
 from xdpsec.workers.native import check, lib
@@ -28,19 +28,25 @@ def main(start: ControlStart) -> int:
     for end in (above, listener):
         poll.register(end, select.POLLIN)
     test: Wire | None = None
+    early: list[Message] = []  # what was said before the test came
     while True:
         for descriptor, _ in poll.poll():
             if descriptor == listener.fileno():
                 test = Wire(listener.accept()[0])
                 poll.register(test, select.POLLIN)
                 test.send(Ready(0, os.getpid()), tuple(start.maps[name] for name in CONTROL_MAPS))
+                for word in early:
+                    test.send(word)
                 continue
-            assert test is not None
-            source, target = (test, above) if descriptor == test.fileno() else (above, test)
+            source, target = (above, test) if descriptor == above.fileno() else (test, above)
+            assert source is not None
             while (received := source.receive()) is not None:
                 if isinstance(received.message, Ready):
                     return received.message.worker
-                target.send(received.message, received.descriptors)
+                if target is None:
+                    early.append(received.message)
+                else:
+                    target.send(received.message, received.descriptors)
                 close_all(received.descriptors)
                 if isinstance(received.message, Stop):
                     return 0

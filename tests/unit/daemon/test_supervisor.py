@@ -12,20 +12,32 @@ import time
 from pathlib import Path
 
 import pytest
+from netns.rig.links import detach, xdp_links
 from scapy.layers.inet import IP, UDP
 from scapy.layers.l2 import Ether
 from shell import sh
 from stage import Supervisor, wait_gone, write_config
 
 from xdpsec.channel.framing import Wire, close_all
-from xdpsec.channel.messages import AttachPort, Done, PortAttached, Ready, SpawnWorker, Stop, WorkerDied, WorkerServes
+from xdpsec.channel.messages import (
+    AttachPort,
+    Breach,
+    Done,
+    PortAttached,
+    Ready,
+    SpawnWorker,
+    Stop,
+    WorkerDied,
+    WorkerServes,
+)
 from xdpsec.net.afxdp import Sockets
-from xdpsec.net.door import CONTROL_MAPS, DoorMaps
+from xdpsec.net.door import CONTROL_MAPS, Door, DoorMaps
 from xdpsec.net.fence import Fence
 from xdpsec.net.values import Link, Rings
 from xdpsec.workers.native import lib
 
 SUPERVISOR = "xdpsec.daemon.supervisor."
+LOOK = "xdpsec.daemon.barriers.LOOK_SECONDS"
 DEAF = ("-c", "import signal; signal.pause()")
 PIDFD_GETFD = 438  # pidfd_getfd(2)
 DROP, REDIRECT = 1, 4  # enum xdp_action, <linux/bpf.h>
@@ -255,6 +267,83 @@ def test_the_pause_before_a_new_control_is_short_again_after_one_that_served(tmp
             gateway.control_exits(1)
             pauses.append(float(gateway.wait_event("control ended")["again_in_s"]))
         assert pauses == [0.05, 0.1, 0.05, 0.05, 0.1]
+
+
+def test_a_door_that_is_taken_off_is_put_back_and_told(tmp_path: Path) -> None:
+    """Its sockets stand where they stood; control hears of it, and so does the next one."""
+    with Supervisor(write_config(tmp_path, workers=1)) as gateway:
+        ((wire, _),) = serve(gateway, workers=1)
+        detach(xdp_links(gateway.process.pid)[socket.if_nametoindex("in0")])
+        assert gateway.hear().message == Breach(1, 1, "")
+        assert gateway.wait_event("barrier taken off and put back")["times"] == "1"
+        assert xdp_on("in0")
+        assert try_frame(gateway, 0) == REDIRECT
+        detach(xdp_links(gateway.process.pid)[socket.if_nametoindex("in0")])
+        assert gateway.hear().message == Breach(1, 2, "")
+        gateway.control_exits(1)
+        gateway.wait_event("control ended")
+        wire.close()
+        gateway.wait_event("control started")
+        gateway.meet()
+        assert gateway.hear().message == Breach(1, 2, "")
+
+
+def test_a_door_whose_place_was_taken_is_an_error_until_it_is_free(tmp_path: Path) -> None:
+    """One breach, said once, tried again and again."""
+    other = Door()
+    try:
+        with Supervisor(write_config(tmp_path, workers=1), constants={LOOK: 0.2}) as gateway:
+            ((wire, _),) = serve(gateway, workers=1)
+            link = Link(socket.if_nametoindex("out0"), bytes(6), 1500, 2)
+            detach(xdp_links(gateway.process.pid)[link.ifindex])
+            other.attach(0, link, True)  # sooner than the supervisor looks, or this test fails
+            told = gateway.hear().message
+            assert isinstance(told, Breach)
+            assert (told.port, told.times) == (0, 1)
+            assert "another XDP program is on it; stop its owner" in told.error
+            time.sleep(0.5)
+            other.close()
+            assert gateway.hear().message == Breach(0, 1, "")
+            assert sum("barrier taken off" in line for line in gateway.so_far()) == 2
+            assert try_frame(gateway, 0) == REDIRECT
+            wire.close()
+    finally:
+        other.close()
+
+
+def test_a_fence_that_is_flushed_stands_again(tmp_path: Path) -> None:
+    """With a child of an earlier configuration, which only the kernel knew."""
+    Fence().protect([("10.5.0.0/16", "10.6.0.0/16")], [])
+    with Supervisor(write_config(tmp_path)) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        before = sh("nft -s list ruleset")
+        assert "10.6.0.0" in before
+        sh("nft flush ruleset")
+        assert gateway.hear().message == Breach(-1, 1, "")
+        assert sh("nft -s list ruleset") == before
+        gateway.wait_event("barrier taken off and put back")
+
+
+def test_a_fence_that_cannot_be_put_back_is_tried_again(tmp_path: Path) -> None:
+    """Somebody's nft that refuses everything, for a while."""
+    fake = tmp_path / "bin" / "nft"
+    fake.parent.mkdir()
+    path = {"PATH": f"{fake.parent}:{os.environ['PATH']}"}
+    with Supervisor(write_config(tmp_path), environment=path, constants={LOOK: 0.2}) as gateway:
+        gateway.wait_event("control started")
+        gateway.meet()
+        fake.write_text("#!/bin/sh\necho no nft today >&2\nexit 1\n")
+        fake.chmod(0o755)
+        sh("nft flush ruleset")
+        told = gateway.hear().message
+        assert isinstance(told, Breach)
+        assert (told.port, told.times) == (-1, 1)
+        assert "no nft today" in told.error
+        assert not Fence().stands()
+        fake.unlink()
+        assert gateway.hear().message == Breach(-1, 1, "")
+        assert Fence().stands()
 
 
 def test_a_worker_that_served_and_died_does_not_count_as_ready(tmp_path: Path) -> None:

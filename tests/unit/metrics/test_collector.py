@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
 from xdpsec.metrics.collector import Collector
-from xdpsec.metrics.values import DOWN, STARTING, SocketCounts, WorkerView
+from xdpsec.metrics.values import DOWN, STARTING, BarrierView, SocketCounts, WorkerView
 
 SHARED = (Path(__file__).parents[3] / "bpf/shared.h").read_text()
 
@@ -129,6 +129,16 @@ def test_the_state_in_one_word() -> None:
     assert view(workers=(replace(first, state=STARTING, restarts=1), second)).state == "degraded"
     assert view(workers=(replace(first, state=DOWN), second)).state == "degraded"
     assert view(sas=(sa(0, True, 1, error="refused"),)).state == "degraded"
+    assert view(barriers=(BarrierView("fence", 1), BarrierView("door of eth0", 0))).state == "serving"
+    assert view(barriers=(BarrierView("fence", 1, "nft refused"),)).state == "degraded"
+
+
+def test_barriers_show_how_often_they_were_gone_and_whether_they_stand() -> None:
+    source = FakeSource(now=view(barriers=(BarrierView("fence", 2), BarrierView("door of eth0", 1, "taken"))))
+    assert value(source, "xdpsec_barrier_gone_total", barrier="fence") == 2
+    assert value(source, "xdpsec_barrier_stands", barrier="fence") == 1
+    assert value(source, "xdpsec_barrier_gone_total", barrier="door of eth0") == 1
+    assert value(source, "xdpsec_barrier_stands", barrier="door of eth0") == 0
 
 
 def test_sequence_numbers_left_follow_esn_and_direction() -> None:

@@ -8,6 +8,8 @@ import traceback
 from pathlib import Path
 
 import pytest
+from netns.rig.links import detach, xdp_links
+from shell import sh
 
 from xdpsec.errors import LocalError
 from xdpsec.net import afxdp
@@ -46,6 +48,36 @@ def test_auto_falls_back_to_generic(namespace: None) -> None:
         assert door.attach(0, link_of("lo"), True) == "generic"
         with pytest.raises(LocalError, match="native mode"):
             door.attach(1, Link(999999, bytes(6), 1500, 1), True, "native")
+    finally:
+        door.close()
+
+
+@pytest.mark.parametrize("mode", ["native", "generic"])
+def test_a_program_that_was_taken_off_is_noticed_and_put_back(veths: tuple[str, str], mode: str) -> None:
+    door, link = Door(), link_of("out0")
+    try:
+        door.attach(0, link, True, mode)
+        assert door.attached(0)
+        (number,) = xdp_links(os.getpid()).values()
+        detach(number)
+        assert not door.attached(0)
+        assert "xdp" not in sh("ip link show out0")
+        door.attach_again(0, link, mode)
+        assert door.attached(0)
+        assert "xdp" in sh("ip link show out0")
+        assert len(xdp_links(os.getpid())) == 1, "the old link is let go"
+    finally:
+        door.close()
+
+
+def test_an_interface_that_is_gone_says_so(veths: tuple[str, str]) -> None:
+    door, link = Door(), link_of("out0")
+    try:
+        door.attach(0, link, True)
+        sh("ip link del out0")
+        assert not door.attached(0)
+        with pytest.raises(LocalError, match="interface is gone; restart the gateway"):
+            door.attach_again(0, link, "native")
     finally:
         door.close()
 

@@ -158,6 +158,55 @@ def test_again_and_overlapping(namespace: None) -> None:
         fence.protect(pairs, [PEER, "fd09::2"])
 
 
+@pytest.mark.parametrize(
+    "harm",
+    [
+        "flush ruleset",
+        "delete table inet xdpsec",
+        "flush table inet xdpsec",
+        "flush chain inet xdpsec forward",
+        "flush set inet xdpsec pairs4",
+        "delete element inet xdpsec remote4 { 10.2.0.0/16 }",
+        "add table inet xdpsec { flags dormant; }",
+        "insert rule inet xdpsec forward accept",
+        "add chain inet xdpsec forward { policy drop; }",
+    ],
+)
+def test_what_somebody_took_is_put_back(hosts: tuple[str, str], harm: str) -> None:
+    """By the kernel's own answer: what crossed the harmed fence does not cross the mended one."""
+    host, far = hosts
+    fence = Fence()
+    fence.protect([("10.5.0.0/16", "10.6.0.0/16")], [PEER])
+    fence.protect([(LOCAL, REMOTE)], [PEER])
+    before = sh("nft -s list table inet xdpsec")
+    assert not fence.mend()
+    sh(f"nft {harm}")
+    if not any(part in harm for part in ("flush set", "element", "policy")):  # these leave the other half of the fence
+        assert ping(FAR, host)[0] or ping(HOST, far, FAR)[0], "the control run must show traffic in the clear"
+    assert fence.mend()
+    assert sh("nft -s list table inet xdpsec") == before
+    assert not ping(FAR, host)[0]
+    assert not ping(HOST, far, FAR)[0]
+    assert not fence.mend()
+
+
+def test_what_another_gateway_added_is_no_harm(hosts: tuple[str, str]) -> None:
+    one, other = Fence(), Fence()
+    one.protect([("10.5.0.0/16", "10.6.0.0/16")], [])
+    other.protect([(LOCAL, REMOTE)], [PEER])
+    assert not one.mend()
+    sh("nft flush chain inet xdpsec forward")
+    assert one.mend()
+    assert not ping(FAR, hosts[0])[0]
+    assert not other.mend()
+
+
+def test_mending_before_anything_was_laid_lays_nothing(namespace: None) -> None:
+    fence = Fence()
+    assert not fence.mend()
+    assert not fence.stands()
+
+
 def test_refused_whole_when_one_pair_is_wrong(namespace: None) -> None:
     fence = Fence()
     with pytest.raises(LocalError, match="one address family"):

@@ -1,0 +1,89 @@
+"""What keeps the gateway closed while it runs, watched: the fence and the doors. Who takes one off is noticed, logged
+and counted, and it is put back; each covers for the other meanwhile.
+
+An nft transaction rings, and so does a link; a program that is taken off an interface by its bpf_link need not (seen:
+veth says so, by a change of its features), so that doors are looked at once a second, too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+
+import structlog
+
+from xdpsec.channel.messages import Breach
+from xdpsec.daemon.holdings import Holdings
+from xdpsec.daemon.rooms import Fence
+from xdpsec.errors import LocalError
+from xdpsec.net.alarm import Alarm
+
+#: Between two looks at the doors, and between two tries to put back what could not be.
+LOOK_SECONDS = 1.0
+FENCE = -1  # beside the numbers of the ports
+
+events = structlog.get_logger()
+
+
+class Barriers:
+    """`tell(word)` hears of each change."""
+
+    def __init__(self, fence: Fence, holdings: Holdings, tell: Callable[[Breach], None]) -> None:
+        self._fence, self._holdings, self._tell = fence, holdings, tell
+        self._found: dict[int, Breach] = {}
+        self._rang = asyncio.Event()
+
+    def told(self) -> tuple[Breach, ...]:
+        """What a new control must hear."""
+        return tuple(self._found.values())
+
+    async def run(self) -> None:
+        """Until cancelled. What was touched before the alarm was there is seen by a first look."""
+        loop, alarm = asyncio.get_running_loop(), Alarm()
+        loop.add_reader(alarm.fileno(), self._rang.set)
+        try:
+            await self._look_at_fence()
+            while True:
+                self._look_at_doors()
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._rang.wait(), LOOK_SECONDS)
+                self._rang.clear()
+                if alarm.drain()[0] or self._open(FENCE):
+                    await self._look_at_fence()
+        finally:
+            loop.remove_reader(alarm.fileno())
+            alarm.close()
+
+    async def _look_at_fence(self) -> None:
+        """In a thread: nft may take its time, and children die meanwhile."""
+        try:
+            if await asyncio.to_thread(self._fence.mend):
+                self._note(FENCE, "")
+        except LocalError as error:
+            self._note(FENCE, str(error))
+
+    def _look_at_doors(self) -> None:
+        for port in self._holdings.open_doors():
+            try:
+                self._holdings.close_door(port)
+                self._note(port, "")
+            except LocalError as error:
+                self._note(port, str(error))
+
+    def _open(self, barrier: int) -> bool:
+        return barrier in self._found and bool(self._found[barrier].error)
+
+    def _note(self, barrier: int, error: str) -> None:
+        """A barrier that was found gone; `error` when it cannot be put back, which is the same breach at each try."""
+        before = self._found.get(barrier, Breach(barrier, 0, ""))
+        found = Breach(barrier, before.times + (not before.error), error)
+        if found == before:
+            return
+        what = "fence" if barrier == FENCE else f"door of {self._holdings.interfaces[barrier]}"
+        if error:
+            events.error("barrier taken off", barrier=what, times=found.times, error=error)
+        else:
+            events.error("barrier taken off and put back", barrier=what, times=found.times)
+        self._found[barrier] = found
+        self._tell(found)
