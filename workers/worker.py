@@ -5,10 +5,12 @@ C owns the packets, Python the pauses between them. Knows no policy, no IKE and 
 
 from __future__ import annotations
 
+import itertools
 import mmap
 import os
 import select
 import signal
+import sys
 from typing import Any
 
 from xdpsec.channel.framing import ChannelClosed, Wire
@@ -95,6 +97,19 @@ def serve(wire: Wire, worker: native.Worker) -> None:
             select.select([wire], [], [])  # frames wait in their rings until the snapshot is whole
         while not applier.stopped and (received := wire.receive()) is not None:
             applier.apply(received)
+
+
+def stand_by() -> int:
+    """A worker that is told by a line of stdin which one it is, when one is wanted. It has inherited what any of them
+    needs, and keeps what is its own. Exit status as `main`; 0 when it was never told."""
+    line = sys.stdin.readline()
+    if not line:
+        return 0
+    start = WorkerStart.from_json(line)
+    keep = sorted({0, 1, 2, *start.descriptors(), os.sysconf("SC_OPEN_MAX")})
+    for below, above in itertools.pairwise(keep):
+        os.closerange(below + 1, above)
+    return main(start)
 
 
 def main(start: WorkerStart) -> int:

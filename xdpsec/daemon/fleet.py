@@ -20,7 +20,7 @@ from xdpsec.workers import native
 
 #: A worker that dies at once is asked for again after the first, then after twice as long, up to the last.
 BACKOFF_FIRST, BACKOFF_LAST = 0.05, 5.0
-#: A worker that served so long starts the backoff anew when it dies.
+#: A worker that served so long is replaced at once, and the backoff begins anew.
 STEADY_SECONDS = 10.0
 #: From its birth to Ready a worker imports Python modules and maps memory; on a loaded machine that takes seconds.
 READY_SECONDS = 30.0
@@ -164,9 +164,11 @@ class Fleet:
                 member.end()
             if self._supervisor.closed:
                 return
-            pause = BACKOFF_FIRST if loop.time() - began > STEADY_SECONDS else pause
-            await asyncio.sleep(pause)
-            pause = min(pause * 2, BACKOFF_LAST)
+            if loop.time() - began > STEADY_SECONDS:
+                pause = BACKOFF_FIRST
+            else:
+                await asyncio.sleep(pause)
+                pause = min(pause * 2, BACKOFF_LAST)
             member.restarts += 1
 
     async def _bring_up(self, member: Member) -> None:

@@ -17,18 +17,22 @@ ENVIRONMENT = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8"}
 
 class Child:
     """One started process. `exited` gets its status, as Popen has it (negative: the signal), once it is reaped;
-    `on_exit` is called with it then."""
+    `on_exit` is called with it then. One that is `asked` reads a line of its standard input."""
 
     def __init__(
-        self, argv: Sequence[str], descriptors: Sequence[int], on_exit: Callable[[int], None] = lambda _: None
+        self,
+        argv: Sequence[str],
+        descriptors: Sequence[int],
+        on_exit: Callable[[int], None] = lambda _: None,
+        asked: bool = False,
     ) -> None:
         self._loop = asyncio.get_running_loop()
-        self._on_exit = on_exit
+        self.on_exit = on_exit
         self.exited: asyncio.Future[int] = self._loop.create_future()
         self._process = subprocess.Popen(
             argv,
             pass_fds=descriptors,
-            stdin=subprocess.DEVNULL,
+            stdin=subprocess.PIPE if asked else subprocess.DEVNULL,
             cwd="/",
             env=ENVIRONMENT,
             start_new_session=True,  # Ctrl-C is for the supervisor, which ends its children in order
@@ -41,6 +45,12 @@ class Child:
     def alive(self) -> bool:
         return not self.exited.done()
 
+    def tell(self, line: str) -> None:
+        """To one that is asked, once. BrokenPipeError when it is gone."""
+        assert self._process.stdin
+        with self._process.stdin as pipe:
+            pipe.write(line.encode() + b"\n")
+
     def kill(self) -> None:
         """Firmly; safe after its end."""
         if self.alive:
@@ -50,5 +60,7 @@ class Child:
         self._loop.remove_reader(self._pidfd)
         status = self._process.wait()  # at once: the pidfd says that it is over
         os.close(self._pidfd)
+        if self._process.stdin:
+            self._process.stdin.close()
         self.exited.set_result(status)
-        self._on_exit(status)
+        self.on_exit(status)

@@ -31,6 +31,7 @@ from xdpsec.daemon.notify import notify
 from xdpsec.daemon.requests import Requests, pairs, spare
 from xdpsec.daemon.rooms import Fence
 from xdpsec.daemon.spawn import Child
+from xdpsec.daemon.standby import Standby
 from xdpsec.errors import LocalError, XdpsecError
 from xdpsec.net import fence
 
@@ -62,6 +63,7 @@ class Supervisor:
         self._requests = Requests(config, holdings, wall, self._spawn_worker, self._worker_serves)
         self._barriers = Barriers(wall, holdings, self._tell)
         self._workers: dict[int, Child] = {}
+        self._standby = Standby(programs.worker, holdings.worker_start, config.gateway.workers)
         self._serving: set[int] = set()
         self._answers: set[asyncio.Task[None]] = set()
         self._jobs = asyncio.TaskGroup()  # what a request raises is a bug of ours: it ends us, loudly
@@ -80,6 +82,7 @@ class Supervisor:
                 return await self._lives(stop)
             finally:
                 watch.cancel()
+                self._standby.close()
 
     async def _lives(self, stop: asyncio.Event) -> int:
         """One control after the other."""
@@ -159,23 +162,27 @@ class Supervisor:
     async def _spawn_worker(self, worker: int) -> list[int]:
         """Start it, in place of one that still runs. Control's end of its channel, then its sockets, as duplicates."""
         await self._end_worker(worker)
-        ours, theirs = Wire.pair()
-        start = self._holdings.worker_start(worker, theirs.fileno())
-        self._workers[worker] = child = Child(
-            [*self._programs.worker, start.to_json()],
-            start.descriptors(),
-            lambda status: self._worker_ended(worker, child, status),
-        )
-        theirs.close()
+        child, ours = self._standby.take(worker) or self._new_worker(worker)
+        child.on_exit = lambda status: self._worker_ended(worker, child, status)
+        self._workers[worker] = child
         events.info("worker started", worker=worker, pid=child.pid)
         return [ours.socket.detach(), *map(os.dup, self._holdings.sockets_of(worker))]
+
+    def _new_worker(self, worker: int) -> tuple[Child, Wire]:
+        ours, theirs = Wire.pair()
+        start = self._holdings.worker_start(worker, theirs.fileno())
+        child = Child([*self._programs.worker, start.to_json()], start.descriptors())
+        theirs.close()
+        return child, ours
 
     def _worker_serves(self, worker: int) -> None:
         if worker not in self._workers:
             raise LocalError(f"worker {worker} does not run")
         self._holdings.serve(worker)
         self._serving.add(worker)
-        self._whole |= len(self._serving) == self._config.gateway.workers
+        if len(self._serving) == self._config.gateway.workers:
+            self._whole = True
+            self._standby.prepare()
         if self._whole and not self._ready:
             self._ready = True
             events.info("ready", workers=len(self._serving))

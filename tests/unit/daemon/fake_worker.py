@@ -11,7 +11,10 @@ from xdpsec.channel.messages import Ready
 from xdpsec.channel.start import WorkerStart
 from xdpsec.workers.native import check, lib
 
-start = WorkerStart.from_json(sys.argv[1])
+text = sys.stdin.readline() if sys.argv[1] == "-" else sys.argv[1]
+if not text:
+    sys.exit(0)  # one in reserve that nobody wanted
+start = WorkerStart.from_json(text)
 for descriptor in start.descriptors():
     os.fstat(descriptor)
 check(lib.xs_guard_parent(start.parent), "the supervisor is gone")

@@ -100,6 +100,19 @@ def test_what_dies_at_once_is_tried_again_ever_more_slowly(monkeypatch: pytest.M
     run(test)
 
 
+def test_one_that_served_for_long_is_replaced_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(fleet, "STEADY_SECONDS", 0.0)
+
+    async def test() -> None:
+        async with control(1) as c:
+            await c.boss.serve(1)
+            monkeypatch.setattr(asyncio, "sleep", None)  # who calls it fails
+            c.boss.kill(0)
+            await c.boss.serve(1)
+
+    run(test)
+
+
 def test_a_worker_that_misspeaks_is_let_go_and_replaced() -> None:
     async def test() -> None:
         async with control(1) as c:

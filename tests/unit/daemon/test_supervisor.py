@@ -419,6 +419,87 @@ def test_control_that_does_not_stop_is_killed(tmp_path: Path) -> None:
         assert "control does not stop" in said
 
 
+# --- one in reserve --------------------------------------------------------------------------------------------------
+
+
+def in_reserve(gateway: Supervisor, *told: int) -> list[int]:
+    """Children of the supervisor that were not told which worker they are when they began, nor later (`told`)."""
+    listed = Path(f"/proc/{gateway.process.pid}/task/{gateway.process.pid}/children").read_text().split()
+    return [int(pid) for pid in listed if is_later(int(pid), told)]
+
+
+def is_later(pid: int, told: tuple[int, ...]) -> bool:
+    return pid not in told and Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0-\0")
+
+
+def test_the_one_in_reserve_takes_the_place_of_the_dead_and_another_takes_its(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path)) as gateway:
+        alone = serve(gateway, workers=1)
+        assert in_reserve(gateway) == [], "not before every worker serves: it would be in their way"
+        pairs = [*alone, start_worker(gateway, 1)]
+        for worker in (1, 0):
+            (wire, pid), (reserve,) = pairs[worker], in_reserve(gateway, *(pid for _, pid in pairs))
+            os.kill(pid, signal.SIGKILL)
+            assert gateway.hear().message == WorkerDied(worker, -signal.SIGKILL)
+            wire.close()
+            pairs[worker] = start_worker(gateway, worker)
+            assert pairs[worker][1] == reserve
+            assert try_frame(gateway, worker) == REDIRECT
+            assert len(in_reserve(gateway, *(pid for _, pid in pairs))) == 1
+        os.kill(pairs[0][1], signal.SIGKILL)
+        assert gateway.hear().message == WorkerDied(0, -signal.SIGKILL), "its end is told as any other's"
+        for wire, _ in pairs:
+            wire.close()
+
+
+def test_a_reserve_that_died_is_not_missed(tmp_path: Path) -> None:
+    with Supervisor(write_config(tmp_path, workers=1)) as gateway:
+        ((wire, pid),) = serve(gateway, workers=1)
+        (reserve,) = in_reserve(gateway)
+        for victim in (reserve, pid):
+            os.kill(victim, signal.SIGKILL)
+        assert gateway.hear().message == WorkerDied(0, -signal.SIGKILL)
+        wire.close()
+        wire, _ = start_worker(gateway, 0)
+        assert len(in_reserve(gateway)) == 1
+        wire.close()
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGKILL])
+def test_the_one_in_reserve_ends_with_the_supervisor(tmp_path: Path, how: signal.Signals) -> None:
+    with Supervisor(write_config(tmp_path, workers=1)) as gateway:
+        ((wire, _),) = serve(gateway, workers=1)
+        reserve = in_reserve(gateway)
+        assert len(reserve) == 1
+        gateway.process.send_signal(how)
+        gateway.end()
+        wait_gone(reserve)
+        wire.close()
+
+
+def test_who_was_in_reserve_keeps_what_is_its_own_and_nothing_else(tmp_path: Path) -> None:
+    """Two workers of this project: the one started as worker 1, and one in its place that could have been any."""
+
+    def held(pid: int) -> list[str]:
+        names = [name for fd, name in descriptors(pid).items() if fd > 2]
+        return sorted(name.partition(":[")[0] for name in names)
+
+    with Supervisor(write_config(tmp_path), worker=("-m", "xdpsec.workers")) as gateway:
+        (first, _), (wire, pid) = serve(gateway)
+        before, (reserve,) = held(pid), in_reserve(gateway)
+        os.kill(pid, signal.SIGKILL)
+        assert gateway.hear().message == WorkerDied(1, -signal.SIGKILL)
+        wire.close()
+        again, pid = start_worker(gateway, 1)
+        assert pid == reserve
+        assert held(pid) == before
+        rows = Path(f"/proc/{pid}/status").read_text()
+        assert "Seccomp:\t2\n" in rows
+        assert "CapEff:\t0000000000000000\n" in rows
+        for channel in (first, again):
+            channel.close()
+
+
 # --- what children get -----------------------------------------------------------------------------------------------
 
 
