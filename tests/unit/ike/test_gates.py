@@ -175,6 +175,9 @@ def test_under_a_flood_honest_peers_connect_and_established_ones_rekey() -> None
     assert way.a.installed
 
 
+OVER = "replaced", "another IKE SA with the peer has taken over"
+
+
 def test_reauthentication_makes_before_it_breaks() -> None:
     """RFC 7296 sec. 2.8.3: a new IKE SA with the same child stands before the old one goes, again and again."""
     settings = peer(reauthentication=600.0, lifetime=replace(peer().lifetime, jitter=0.0))
@@ -190,7 +193,8 @@ def test_reauthentication_makes_before_it_breaks() -> None:
     way.run(20.0)
     agree(way)
     assert len(way.a.told(IkeUp)) == 11
-    assert len(way.a.told(IkeDown)) == 10
+    assert [(down.reason, down.text) for down in way.a.told(IkeDown)] == [OVER] * 10
+    assert [down.reason for down in way.b.told(IkeDown)] == ["deleted"] * 10  # who began anew deletes
     assert len(way.a.gate.machines) <= 2
     starts = {one.child.spi_in: at for at, one in enumerate(way.a.events) if isinstance(one, InstallInbound)}
     ends = {one.spi_in: at for at, one in enumerate(way.a.events) if isinstance(one, RetireChild)}

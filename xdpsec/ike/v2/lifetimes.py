@@ -61,6 +61,9 @@ def tick(m: Machine, sa: IkeSa) -> None:
         _leave(m, sa)
     if sa.expire_at and m.now >= sa.expire_at:
         sa.rekey_at = sa.expire_at = sa.reauth_at = 0.0
+        if sa.state != State.REKEYED and sa.leave_at:
+            informational.part(m, sa, "replaced", "another IKE SA with the peer has taken over")
+            return
         reason = "rekeyed" if sa.state == State.REKEYED else "expired"
         informational.part(m, sa, reason, "the lifetime of the IKE SA is over")
         return
