@@ -102,8 +102,9 @@ class IkeRekeyed:
 @dataclass(frozen=True, slots=True)
 class IkeDown:
     """The machine is gone; its children were retired before this. `reason` is a label of a closed set (machine.py):
-    "deleted", "closed", "timeout", "authentication", "proposal", "replaced", "expired", "refused"; `text` a sentence.
-    `peer` "" = never known; `remote` is where it was. `notify` the error that the peer gave or got, 0 = none."""
+    "deleted", "closed", "timeout", "authentication", "proposal", "replaced", "expired", "refused", "fault"; `text` a
+    sentence. `peer` "" = never known; `remote` is where it was. `notify` the error that the peer gave or got, 0 =
+    none."""
 
     ike: int
     peer: str
@@ -228,6 +229,17 @@ class Note:
 
 
 @dataclass(frozen=True, slots=True)
+class Fault:
+    """An error of ours ended the machine, if there was one: nothing of it is left, IkeDown was said before this.
+    `stranger`: nobody had authenticated."""
+
+    ike: int
+    peer: str
+    error: Exception
+    stranger: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Counted:
     """One more for a counter; `label` "" = the counter has none. metrics/ike.py names them all."""
 
@@ -258,6 +270,7 @@ Event = (
     | FetchWanted
     | FreshWanted
     | Note
+    | Fault
     | Counted
     | KeyLog
 )

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.alarms import Alarms
 from xdpsec.ike.cookies import COOKIE, Cookies, find
-from xdpsec.ike.events import Event, Note, Path
+from xdpsec.ike.events import Event, Fault, IkeDown, Note, Path
 from xdpsec.ike.leases import Leases
-from xdpsec.ike.settings import Host
-from xdpsec.ike.talker import Datagram, Machines, Talker
+from xdpsec.ike.settings import Host, PeerSettings
+from xdpsec.ike.talker import Datagram, Machines, Talker, Wanted
 from xdpsec.ike.throttle import Bucket, Once
 from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType
 from xdpsec.wire.header import LENGTH as HEADER
@@ -70,7 +70,7 @@ class Gate:
     # --- the five verbs --
 
     def receive(self, data: bytes, path: Path, now: float) -> None:
-        """One datagram without its non-ESP marker. Raises nothing: what is refused is counted, perhaps answered."""
+        """One datagram without its non-ESP marker. What is refused is counted, perhaps answered."""
         self._now = now
         try:
             header = parse_header(data)
@@ -85,8 +85,7 @@ class Gate:
         elif machine is None:
             return self._lost(header, path, now)
         if machine is not None:
-            machine.receive(data, path, now)
-            self._settle(machine)
+            self._let(machine, lambda machine: machine.receive(data, path, now))
         return None
 
     def messages_to_send(self, now: float) -> list[Datagram]:
@@ -107,8 +106,7 @@ class Gate:
         for number in self.alarms.ring(now):
             machine = self.machines.get(number)
             if machine is not None:
-                machine.handle_timer(now)
-                self._settle(machine)
+                self._let(machine, lambda machine: machine.handle_timer(now))
                 if machine.reauthenticate:
                     self.reauthenticate(number, now)
 
@@ -126,7 +124,7 @@ class Gate:
             raise LocalError(f"no peer is called {peer}; see the configuration for those that there are")
         children = {child.name: child for child in settings.children} if wanted else {}
         chosen = tuple((children[name], resource) for name, resource in wanted)
-        return self._add(self.make.initiator(self._number(), self.host, self, settings, now, chosen)).number
+        return self._begin(settings, chosen)
 
     def reauthenticate(self, ike: int, now: float) -> None:
         """Begin anew with the same peer and children; the old machine goes when the new one stands (RFC 7296 sec.
@@ -138,9 +136,17 @@ class Gate:
             return
         old.reauthenticate = False
         if ike not in self._heirs.values():
-            new = self.make.initiator(self._number(), self.host, self, old.peer, now, old.children)
-            self._heirs[new.number] = ike
-            self._add(new)
+            self._heirs[self._begin(old.peer, old.children)] = ike
+
+    def _begin(self, peer: PeerSettings, wanted: Wanted) -> int:
+        number = self._number()
+        try:
+            self._add(self.make.initiator(number, self.host, self, peer, self._now, wanted))
+        except Exception as error:
+            if number not in self.machines:
+                self._events.append(IkeDown(number, peer.name, True, False, "fault", "an error of ours"))
+            self.fault(number, error, self._now)
+        return number
 
     def answer(self, ike: int, ticket: int, result: object, now: float) -> None:
         """The answer to an event with a ticket; one that comes after its machine went is dropped."""
@@ -152,8 +158,7 @@ class Gate:
         machine = self.machines.get(ike)
         if machine is None:
             return False
-        action(machine)
-        self._settle(machine)
+        self._let(machine, action)
         return True
 
     @property
@@ -234,6 +239,33 @@ class Gate:
             self._events.append(
                 Note(0, "warning", event, (("from", path.remote), *fields.items(), *more), stranger=True)
             )
+
+    # --- our own errors --
+
+    def _let(self, machine: Talker, action: Callable[[Talker], object]) -> None:
+        """The one boundary for what nobody foresaw: it ends the machine in which it happened, and no other."""
+        try:
+            action(machine)
+            self._settle(machine)
+        except Exception as error:
+            self.fault(machine.number, error, self._now)
+
+    def fault(self, ike: int, error: Exception, now: float) -> None:
+        """The machine fails closed: its children are retired, IkeDown is said, Fault tells what it was. Its host calls
+        this too, when one of the machine's events was too much for it."""
+        machine = self.machines.get(ike)
+        name = machine.peer.name if machine is not None and machine.peer is not None else ""
+        stranger = machine is None or not machine.established
+        if machine is not None:
+            machine.wreck(now)
+            while (event := machine.next_event()) is not None:
+                self._events.append(event)
+            self._answers += machine.messages_to_send(now)
+            self._concerned.pop(ike, None)
+            self._remove(ike)
+        for spi in [spi for spi, one in self.by_spi.items() if one.number == ike]:
+            del self.by_spi[spi]
+        self._events.append(Fault(ike, name, error, stranger))
 
     # --- the books --
 

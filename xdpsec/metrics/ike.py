@@ -22,6 +22,7 @@ COUNTED = {
     "ike_ignored": ("ike_ignored_messages", "Messages that were not looked into", "reason"),
     "ike_rounds": ("ike_first_rounds", "First messages sent anew, by the notify that asked for it", "notify"),
     "ike_probed": ("ike_liveness_checks", "Quiet peers that were asked for a sign of life", ""),
+    "ike_faults": ("ike_faults", "IKE SAs that ended by an error in xdpsec itself", ""),
     "dpd_failed": ("ike_dpd_failures", "Peers that gave no sign of life when asked", ""),
 }
 

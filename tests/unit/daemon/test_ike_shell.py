@@ -10,7 +10,7 @@ from typing import Any
 from crew import run
 
 from xdpsec.daemon.ike.shell import Shell
-from xdpsec.ike.events import Event, Note, Path
+from xdpsec.ike.events import Counted, Event, Fault, Note, Path
 from xdpsec.net.udp import Memory, Way
 
 WAY = Way("198.51.100.1", 500, "203.0.113.7", 500)
@@ -67,13 +67,22 @@ class PlayedGate:
         action(f"machine {ike}")
         return ike == 5
 
+    def fault(self, ike: int, error: Exception, now: float) -> None:
+        self.calls.append(("fault", ike, str(error), now))
+        self.events.append(Fault(ike, "", error, False))
+
 
 class Desk:
     def __init__(self) -> None:
         self.gate, self.net, self.clock = PlayedGate(), Memory(), Clock()
         self.heard: list[tuple[Event, float]] = []
-        self.shell = Shell(self.gate, self.net, lambda *heard: self.heard.append(heard), self.clock)
+        self.shell = Shell(self.gate, self.net, self.hear, self.clock)
         self.shell.start()
+
+    def hear(self, event: Event, now: float) -> None:
+        if isinstance(event, Counted):
+            raise RuntimeError("not today")
+        self.heard.append((event, now))
 
 
 def test_a_burst_is_followed_up_once() -> None:
@@ -144,5 +153,35 @@ def test_what_is_on_its_way_out_leaves_before_the_end() -> None:
         assert list(d.net.sent) == [(b"hello", WAY)]
         await asyncio.sleep(0.01)
         assert len(d.gate.calls) == 1
+
+    run(test)
+
+
+def test_an_event_that_cannot_be_heard_ends_its_machine_and_nothing_else() -> None:
+    async def test() -> None:
+        d = Desk()
+        d.gate.events += [Counted(7, "x"), Note(1, "info", "said")]
+        d.net.deliver((b"one", WAY))
+        assert ("fault", 7, "not today", 100.0) in d.gate.calls
+        assert [type(event) for event, _ in d.heard] == [Note, Fault]
+        assert list(d.net.sent) == [(b"re: one", WAY)]
+
+    run(test)
+
+
+def test_a_datagram_that_the_gate_cannot_take_does_not_take_the_next_with_it() -> None:
+    async def test() -> None:
+        d = Desk()
+        take = d.gate.receive
+
+        def receive(data: bytes, path: Path, now: float) -> None:
+            if data == b"bad":
+                raise RuntimeError("not this one")
+            take(data, path, now)
+
+        d.gate.receive = receive  # type: ignore[method-assign]
+        d.net.deliver((b"bad", WAY), (b"two", WAY))
+        assert list(d.net.sent) == [(b"re: two", WAY)]
+        assert [type(event) for event, _ in d.heard] == [Fault]
 
     run(test)

@@ -79,6 +79,9 @@ class Puppet:
     def give_way(self, now: float, wait: float) -> None:
         self.gave_way.append(now)
 
+    def wreck(self, now: float) -> None:
+        self.die()
+
     def die(self) -> None:
         self.half_open, self.due, self.done = False, None, True
         self.gate.release(self.spi)

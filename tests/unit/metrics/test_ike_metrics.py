@@ -46,6 +46,7 @@ EXPECTED = {
     ("xdpsec_ike_refused_messages_total", ("NO_PROPOSAL_CHOSEN",)): 2,
     ("xdpsec_ike_ignored_messages_total", ("unknown SPI",)): 9,
     ("xdpsec_ike_dpd_failures_total", ()): 1,
+    ("xdpsec_ike_faults_total", ()): 0,
     ("xdpsec_ike_liveness_checks_total", ()): 0,
     ("xdpsec_ike_gate_total", ("cookie_sent",)): 11,
     ("xdpsec_ike_gate_total", ("cookie_returned",)): 6,

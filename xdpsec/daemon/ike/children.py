@@ -194,6 +194,11 @@ class Children:
         else:
             self._remove(pair)
 
+    def forsake(self, ike: int) -> None:
+        """A machine that broke may have left pairs that it does not know of."""
+        for pair in list(self._of_ike.get(ike, {}).values()):
+            self._remove(pair)
+
     def _remove(self, pair: Pair) -> None:
         if self.pairs.pop(pair.spi_in, None) is None:
             return

@@ -11,12 +11,13 @@ from collections import Counter
 
 import structlog
 
-from xdpsec.ike.events import Counted, IkeDown, IkeRekeyed, IkeUp, Note
+from xdpsec.ike.events import Counted, Fault, IkeDown, IkeRekeyed, IkeUp, Note
 
 #: Seconds between two lines of the same sentence that strangers cause.
 QUIET_SECONDS = 10.0
 #: Upper bounds of the durations of handshakes, seconds.
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+FAULT = "an error in xdpsec itself ended an IKE SA; please report it with these lines"
 
 log = structlog.get_logger()
 
@@ -35,15 +36,26 @@ class Journal:
 
     def note(self, event: Note, now: float) -> None:
         fields = dict(event.fields)
-        if event.stranger:
-            at, left_out = self._said.get(event.event, (float("-inf"), 0))
-            if now - at < QUIET_SECONDS:
-                self._said[event.event] = at, left_out + 1
-                return
-            self._said[event.event] = now, 0
-            if left_out:
-                fields["left_out"] = left_out
-        getattr(log, event.level)(event.event, **fields)
+        if not event.stranger or self._may_say(event.event, fields, now):
+            getattr(log, event.level)(event.event, **fields)
+
+    def fault(self, event: Fault, now: float) -> None:
+        """With its traceback, which is for us."""
+        self.counted["ike_faults", ""] += 1
+        fields: dict[str, str | int] = {"peer": event.peer, "why": f"{type(event.error).__name__}: {event.error}"}
+        if not event.stranger or self._may_say(FAULT, fields, now):
+            log.error(FAULT, **fields, exc_info=event.error)
+
+    def _may_say(self, sentence: str, fields: dict[str, str | int], now: float) -> bool:
+        """Not again so soon."""
+        at, left_out = self._said.get(sentence, (float("-inf"), 0))
+        if now - at < QUIET_SECONDS:
+            self._said[sentence] = at, left_out + 1
+            return False
+        self._said[sentence] = now, 0
+        if left_out:
+            fields["left_out"] = left_out
+        return True
 
     def count(self, event: Counted) -> None:
         self.counted[event.name, event.label] += 1

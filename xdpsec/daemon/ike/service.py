@@ -101,6 +101,7 @@ class Ike:
             events.FetchWanted: self._fetch,
             events.FreshWanted: self._fresh,
             events.Note: self._noted,
+            events.Fault: self._fault,
             events.Counted: lambda event, now: self.journal.count(event),
             events.PathChanged: self._moved,
             events.AddressLeased: self._leased,
@@ -228,6 +229,10 @@ class Ike:
     def _noted(self, event: events.Note, now: float) -> None:
         self.journal.note(event, now)
         self.memory.noted(event)
+
+    def _fault(self, event: events.Fault, now: float) -> None:
+        self.children.forsake(event.ike)
+        self.journal.fault(event, now)
 
     def _show_keys(self, *sas: Sa) -> None:
         """Of SAs that are about to be installed, while somebody reads."""

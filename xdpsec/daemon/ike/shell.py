@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping, Sequence, Sized
 from typing import Any, Protocol
 
-from xdpsec.ike.events import Event, Path
+from xdpsec.ike.events import Event, Fault, Path
 from xdpsec.net.udp import Datagrams, Way
 
 #: How late a timer may ring: some more are due by then, and one turn does for them all.
@@ -41,6 +41,8 @@ class Gate(Protocol):
     def answer(self, ike: int, ticket: int, result: object, now: float) -> None: ...
 
     def wish(self, ike: int, action: Callable[[Any], None]) -> bool: ...
+
+    def fault(self, ike: int, error: Exception, now: float) -> None: ...
 
 
 class Shell:
@@ -92,7 +94,11 @@ class Shell:
     # --- the turn ------------------------------------------------------------------------------------------------
 
     def _receive(self, data: bytes, way: Way) -> None:
-        self._gate.receive(data, Path(*way), self._clock())
+        now = self._clock()
+        try:
+            self._gate.receive(data, Path(*way), now)
+        except Exception as error:  # outside any machine: the next datagram is another one
+            self._gate.fault(0, error, now)
 
     def follow_soon(self) -> None:
         if self._soon is None:
@@ -104,10 +110,19 @@ class Shell:
             self._soon = None
         gate, now = self._gate, self._clock()
         while (event := gate.next_event()) is not None:
-            self._hear(event, now)
+            self._heed(event, now)
         for data, path in gate.messages_to_send(now):
             self._datagrams.send(data, path)
         self._arm(now)
+
+    def _heed(self, event: Event, now: float) -> None:
+        """What we cannot do with an event ends the machine that said it: the next one may say another."""
+        try:
+            self._hear(event, now)
+        except Exception as error:
+            if isinstance(event, Fault):
+                raise
+            self._gate.fault(event.ike, error, now)
 
     def _arm(self, now: float) -> None:
         """A timer that rings too early costs less than one that is set anew with every message."""

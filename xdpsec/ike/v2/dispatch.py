@@ -14,10 +14,10 @@ from xdpsec.ike.v2 import informational, sealing, table
 from xdpsec.ike.v2.flow import Ask, PeerRefuses, Received, Reply, Steps, Task
 from xdpsec.ike.v2.sa import IkeSa, Role, State
 from xdpsec.ike.window import Arrival
-from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType, name_of
+from xdpsec.numbers import IKE_VERSION, ExchangeType, NotifyType, Protocol, name_of
 from xdpsec.wire.header import NO_SPI, Header, parse_header
 from xdpsec.wire.message import build_clear, parse_clear, parse_payloads
-from xdpsec.wire.payloads import answer_for
+from xdpsec.wire.payloads import Delete, answer_for
 
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Flow, Machine
@@ -179,6 +179,12 @@ def again(m: Machine, sa: IkeSa, ask: Ask) -> None:
 def transmit(m: Machine, sa: IkeSa) -> None:
     if sa.outbox.flight is not None:
         m.send(sa, sa.outbox.flight.datagrams)
+
+
+def farewell(m: Machine, sa: IkeSa) -> None:
+    """A delete of the IKE SA that nobody waits for an answer to."""
+    head = sealing.header(sa, ExchangeType.INFORMATIONAL, sa.outbox.next_id, response=False)
+    m.send(sa, _sealed(m, sa, head, (Delete(Protocol.IKE),)))
 
 
 def _request(m: Machine, sa: IkeSa, ask: Ask) -> tuple[bytes, ...]:

@@ -13,7 +13,7 @@ from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, RetireChild
 from xdpsec.ike.leases import Leases
 from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
-from xdpsec.ike.v2 import addresses, dispatch, followup, lifetimes, mobike, wishes
+from xdpsec.ike.v2 import addresses, dispatch, followup, lifetimes, mobike, wishes, wreck
 from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
 from xdpsec.ike.v2.sa import Child, Handshake, IkeSa, State
 from xdpsec.ike.v2.upkeep import next_deadline, tick
@@ -162,6 +162,11 @@ class Machine:
         for sa in self.sas:
             self.bury(sa, reason, text)
         self._turn()
+
+    def wreck(self, now: float) -> None:
+        """We erred: whatever is left of it goes, at once and for good."""
+        self.now = now
+        wreck.wreck(self)
 
     def give_way(self, now: float, wait: float) -> None:
         """Another machine has taken over the peer: this one goes in so many seconds."""
@@ -331,7 +336,8 @@ class Machine:
     # --- steps, and the boundary ---
 
     def _run(self, flow: Flow, answer: Any = None) -> None:
-        """Run until the steps wait or end. The one place where a PeerError ends: it becomes an answer, or a word."""
+        """Run until the steps wait or end. The one place where a PeerError ends: it becomes an answer, or a word. What
+        is none ends this machine, at the gate."""
         assert flow.steps is not None
         try:
             question = flow.steps.throw(answer) if isinstance(answer, BaseException) else flow.steps.send(answer)
@@ -340,6 +346,9 @@ class Machine:
             return
         except PeerError as error:
             dispatch.refuse(self, flow, error)
+        except Exception:
+            wreck.disown(self, flow.question)
+            raise
 
     def _wait(self, flow: Flow, question: Question) -> None:
         self._tickets += 1
