@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Sequence
+from ipaddress import ip_network
 
 from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.alarms import Alarms
 from xdpsec.ike.cookies import COOKIE, Cookies, find
 from xdpsec.ike.events import Event, Fault, IkeDown, Note, Path
 from xdpsec.ike.leases import Leases
+from xdpsec.ike.parked import Parked
 from xdpsec.ike.settings import Host, PeerSettings
 from xdpsec.ike.talker import Datagram, Machines, Talker, Wanted
 from xdpsec.ike.throttle import Bucket, Once
@@ -30,12 +32,12 @@ COOKIE_ANSWER = HEADER + 8 + COOKIE  # bytes, with the generic and the notify he
 
 
 class Opening:
-    """A half-open machine: its place in the counts. `proved`: a cookie came back from this address."""
+    """A half-open machine: its place in the counts. `source`: a cookie came back from there, "" = none did."""
 
-    __slots__ = ("key", "proved", "source")
+    __slots__ = ("key", "source")
 
-    def __init__(self, key: tuple[bytes, str, int], source: str, proved: bool) -> None:
-        self.key, self.source, self.proved = key, source, proved
+    def __init__(self, key: tuple[bytes, str, int], source: str) -> None:
+        self.key, self.source = key, source
 
 
 class Gate:
@@ -49,9 +51,14 @@ class Gate:
         self.first_messages: dict[tuple[bytes, str, int], Talker] = {}  # SPIi and source of each opening
         self.per_source: dict[str, int] = {}  # openings of proved sources
         self.counts: dict[str, int] = dict.fromkeys(
-            ("cookie sent", "cookie returned", "malformed", "version", "unknown spi", "half open", "per source"), 0
+            (
+                *("cookie sent", "cookie returned", "malformed", "version", "unknown spi", "half open", "per source"),
+                *("too large", "fragments dropped"),
+            ),
+            0,
         )
         self.leases = Leases()
+        self.parked = Parked(host.limits.parked, self._unparked)
         self._known: dict[str, dict[int, Talker]] = {}  # established, by peer
         self._filed: dict[int, str] = {}
         self._heirs: dict[int, int] = {}  # machines that are to replace another, until they stand
@@ -175,6 +182,9 @@ class Gate:
         if known is not None:
             return known
         limits = self.host.limits
+        if len(data) > limits.first_message:
+            self._refuse("too large", "a first message that is larger than any needs to be", path, now, size=len(data))
+            return None
         fast = not self._fresh.take(now)
         proved = False
         if fast or self.loaded:
@@ -187,14 +197,15 @@ class Gate:
         if len(self.openings) >= limits.half_open:
             self._refuse("half open", "too many conversations are half open", path, now)
             return None
-        if proved and self.per_source.get(path.remote, 0) >= limits.half_open_per_source:
+        source = _source(path.remote) if proved else ""
+        if proved and self.per_source.get(source, 0) >= limits.half_open_per_source:
             self._refuse("per source", "too many half-open conversations from one address", path, now)
             return None
         machine = self.make.responder(self._number(), self.host, self, path, now)
-        self.openings[machine.number] = Opening(key, path.remote, proved)
+        self.openings[machine.number] = Opening(key, source)
         self.first_messages[key] = machine
         if proved:
-            self.per_source[path.remote] = self.per_source.get(path.remote, 0) + 1
+            self.per_source[source] = self.per_source.get(source, 0) + 1
         return self._add(machine)
 
     def _ask_cookie(self, header: Header, nonce: bytes, size: int, path: Path, now: float) -> None:
@@ -239,6 +250,12 @@ class Gate:
             self._events.append(
                 Note(0, "warning", event, (("from", path.remote), *fields.items(), *more), stranger=True)
             )
+
+    def _unparked(self) -> None:
+        self.counts["fragments dropped"] += 1
+        if self._lines.left_out("fragments", self._now) is not None:
+            text = "half-open conversations hold too many fragments: those that wait longest are dropped"
+            self._events.append(Note(0, "warning", text, stranger=True))
 
     # --- our own errors --
 
@@ -314,7 +331,7 @@ class Gate:
         """No longer half open, whatever became of it."""
         opening = self.openings.pop(number)
         del self.first_messages[opening.key]
-        if opening.proved:
+        if opening.source:
             self.per_source[opening.source] -= 1
             if not self.per_source[opening.source]:
                 del self.per_source[opening.source]
@@ -326,6 +343,7 @@ class Gate:
         del self.machines[number]
         self._heirs.pop(number, None)
         self.alarms.set(number, None)
+        self.parked.keep(number, None)
         self.leases.release(number)
         peer = self._filed.pop(number, None)
         if peer is not None:
@@ -352,6 +370,11 @@ class Gate:
         found = [one for one in self._known.get(peer, {}).values() if identity in (b"", one.remote_id)]
         self._concerned.update((one.number, one) for one in found)
         return tuple(found)
+
+
+def _source(address: str) -> str:
+    """Who is counted as one: of IPv6 a subnet, since whoever has an address there has all of them."""
+    return str(ip_network((address, 64), strict=False)) if ":" in address else address
 
 
 def _is_first(header: Header) -> bool:

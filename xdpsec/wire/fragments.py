@@ -13,6 +13,7 @@ from xdpsec.wire.header import LENGTH, Header, build_header
 from xdpsec.wire.message import FRAGMENT, GENERIC, SKF, Envelope, Seal
 from xdpsec.wire.reader import Malformed
 
+PART = 128  # bytes of memory that a part takes beside its text
 OVERHEAD = LENGTH + GENERIC.size + FRAGMENT.size
 
 
@@ -61,6 +62,11 @@ class Reassembly:
         """Forget what was collected."""
         self._total, self._first, self.size = 0, 0, 0
         self._parts: dict[int, bytes] = {}
+
+    @property
+    def cost(self) -> int:
+        """Bytes of memory, roughly: each part is an object of its own."""
+        return self.size + PART * len(self._parts)
 
     def wants(self, fragment: Envelope) -> bool:
         """False for what we have, or what was cut into fewer pieces than the last try: not worth opening."""

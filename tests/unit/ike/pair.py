@@ -28,6 +28,7 @@ from xdpsec.ike.events import (
     WorkWanted,
 )
 from xdpsec.ike.leases import Leases
+from xdpsec.ike.parked import Parked
 from xdpsec.ike.settings import (
     Algorithm,
     ChildSettings,
@@ -136,6 +137,7 @@ class Side:
     spis: dict[bytes, Machine] = field(default_factory=dict)
     firsts: dict[bytes, Machine] = field(default_factory=dict)  # by the initiator's SPI of its first message
     leases: Leases = field(default_factory=Leases)
+    parked: Parked = field(default_factory=lambda: Parked(32 << 20, lambda: None))
     late: list[tuple[float, Machine, int, object]] = field(default_factory=list)  # answers on their way
     clock: float = 1_700_000_000.0
     outer: tuple[str, ...] = ()  # addresses, the one in use among them

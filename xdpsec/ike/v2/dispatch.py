@@ -73,7 +73,7 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
     if sa.initiator and sa.state < State.ESTABLISHED:
         m.count("ike_ignored", "early")  # it overtook the answer that makes it welcome, and will come again
         return
-    opened = _open(sa, head, data)
+    opened = _open(m, sa, head, data)
     if opened is None:
         return
     flow.head = head
@@ -99,7 +99,7 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
     if ask is None or ask.exchange != head.exchange or not sa.outbox.matches(head.message_id) or sa.busy:
         m.count("ike_ignored", "nothing asked")
         return
-    opened = _open(sa, head, data)
+    opened = _open(m, sa, head, data)
     if opened is None:
         return
     if head.exchange != INIT:  # nobody has authenticated that one: its handler says when it is answered
@@ -124,7 +124,7 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
         m.enter(sa, row.next)
 
 
-def _open(sa: IkeSa, head: Header, data: bytes) -> tuple[int, bytes] | None:
+def _open(m: Machine, sa: IkeSa, head: Header, data: bytes) -> tuple[int, bytes] | None:
     """First payload and plaintext of what is authentic, None while fragments are missing. IKE_SA_INIT never is, and
     means nothing once there are keys: everybody on the way knows the SPIs and can send one."""
     if head.exchange == INIT:
@@ -134,6 +134,8 @@ def _open(sa: IkeSa, head: Header, data: bytes) -> tuple[int, bytes] | None:
             sa.fingerprint = hash(data)
         return 0, b""
     opened = sealing.unseal(sa, data)
+    if not m.established:
+        m.registry.parked.keep(m.number, sa.reassembly)
     if opened is None:
         return None
     first, plaintext, fragments = opened

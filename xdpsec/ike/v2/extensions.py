@@ -23,6 +23,7 @@ from xdpsec.wire.payloads import CertificateRequest, Notify, Payload
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
 
+MOST_HASHES = 32  # looked at; five are known
 _HASHES = b"".join(number.to_bytes(2, "big") for number in sorted(HASHES))
 
 
@@ -42,7 +43,7 @@ class Both:
     @classmethod
     def of(cls, payloads: Sequence[Payload]) -> Both:
         seen = {value.kind: value.data for value in payloads if type(value) is Notify}
-        hashes = seen.get(NotifyType.SIGNATURE_HASH_ALGORITHMS, b"")
+        hashes = seen.get(NotifyType.SIGNATURE_HASH_ALGORITHMS, b"")[: 2 * MOST_HASHES]
         return cls(
             NotifyType.IKEV2_FRAGMENTATION_SUPPORTED in seen,
             NotifyType.INTERMEDIATE_EXCHANGE_SUPPORTED in seen,

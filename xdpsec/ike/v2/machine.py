@@ -12,6 +12,7 @@ from typing import Any, Protocol
 from xdpsec.errors import LocalError, PeerError
 from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, RetireChild
 from xdpsec.ike.leases import Leases
+from xdpsec.ike.parked import Parked
 from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
 from xdpsec.ike.v2 import addresses, dispatch, followup, lifetimes, mobike, wishes, wreck
 from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
@@ -33,6 +34,11 @@ class Registry(Protocol):
 
     @property
     def leases(self) -> Leases: ...
+
+    @property
+    def parked(self) -> Parked:
+        """Fragments of machines that nobody has authenticated to."""
+        ...
 
     def established(self, peer: str, identity: bytes = b"") -> tuple[Any, ...]:
         """Machines of this peer's name, and of this identity if given, whose IKE SA is authenticated."""
@@ -307,6 +313,7 @@ class Machine:
             sa.children = {}  # shared while both sides rekey the IKE SA at once
         self.lose(sa, "down", PeerError(text, notify))
         sa.forget()
+        self.registry.parked.keep(self.number, None)
         sa.expire_at = self.now + (self.host.limits.linger if sa.inbox.reply else 0.0)
         if not sa.aside and all(other.dead or other.aside for other in self.sas):
             name = self.peer.name if self.peer else ""
