@@ -1,4 +1,4 @@
-"""Each counter that a machine names is a metric, and each such metric is counted somewhere."""
+"""Each counter that a machine or its host names is a metric, and each such metric is counted somewhere."""
 
 from __future__ import annotations
 
@@ -7,9 +7,10 @@ from pathlib import Path
 
 from xdpsec.metrics.ike import COUNTED
 
-IKE = Path(__file__).resolve().parents[3] / "xdpsec/ike"
+XDPSEC = Path(__file__).resolve().parents[3] / "xdpsec"
 
 
 def test_names_of_counters() -> None:
-    named = {name for file in IKE.rglob("*.py") for name in re.findall(r'\bcount\("(\w+)"', file.read_text())}
+    files = [file for room in ("ike", "daemon/ike") for file in (XDPSEC / room).rglob("*.py")]
+    named = {name for file in files for name in re.findall(r'\bcount(?:ed)?[\[(]"(\w+)"', file.read_text())}
     assert named == set(COUNTED)

@@ -28,7 +28,8 @@ def town() -> Street:
         peer(name, f"c{name}", children=(child("net", f"10.{at}.0.0/16", index=at),), ike_offers=(replace(GCM),))
         for at, name in enumerate(("well", "ill"))
     )
-    return Street(House("a", ours), House("b", tuple(mirrored(one) for one in ours)))
+    theirs = tuple(mirrored(one) for one in ours)
+    return Street(House("a", ours, foreseen=True), House("b", theirs, foreseen=True))
 
 
 def break_(monkeypatch: pytest.MonkeyPatch, where: Any, name: str, after: int = 0) -> None:
