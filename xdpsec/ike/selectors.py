@@ -7,8 +7,9 @@ peer says started all this (its first selectors) where our policy allows that. S
 from __future__ import annotations
 
 import ipaddress
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
 
 from xdpsec.ike.settings import ChildSettings
 from xdpsec.numbers import PORT_MAX, TsType
@@ -19,8 +20,10 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 OPAQUE = (PORT_MAX, 0)  # RFC 7296 sec. 3.13.1: only packets whose ports cannot be seen
 ANY_PORTS = (0, PORT_MAX)
-#: Of a peer's longer list the rest is narrowed away: a cut is a subset too, and the work stays small.
-MOST = 64
+#: Of a peer's longer list the rest is narrowed away: a cut is a subset too, and the work stays small. A worker takes no
+#: more pairs of prefixes than this. Where there are many children to choose from, fewer are compared with each.
+MOST = 16
+COMPARED = 64  # of all children together
 
 
 # --- ours -------------------------------------------------------------------------------------------------------
@@ -29,9 +32,14 @@ MOST = 64
 def of_child(child: ChildSettings) -> tuple[Selectors, Selectors]:
     """(local, remote) of a child's settings."""
     return (
-        tuple(selector(text, child.protocol, child.local_ports) for text in child.local),
-        tuple(selector(text, child.protocol, child.remote_ports) for text in child.remote),
+        _of_prefixes(child.local, child.protocol, child.local_ports),
+        _of_prefixes(child.remote, child.protocol, child.remote_ports),
     )
+
+
+@lru_cache(maxsize=256)
+def _of_prefixes(prefixes: tuple[str, ...], protocol: int, ports: tuple[int, int]) -> Selectors:
+    return tuple(selector(text, protocol, ports) for text in prefixes)
 
 
 def selector(text: str, protocol: int = 0, ports: tuple[int, int] = ANY_PORTS) -> Selector:
@@ -60,6 +68,8 @@ def of_packet(protocol: int, source_port: int, destination_port: int, source: st
 
 def overlap(one: Selector, other: Selector) -> Selector | None:
     """What both cover, None when that is nothing."""
+    if one.first > other.last or other.first > one.last:  # nearly always so: a peer may ask for thousands of these
+        return None
     if one == other:
         return one
     if one.kind != other.kind or (one.protocol and other.protocol and one.protocol != other.protocol):
@@ -81,16 +91,24 @@ def _ports(one: tuple[int, int], other: tuple[int, int]) -> tuple[int, int] | No
 
 def covers(outer: Selector, inner: Selector) -> bool:
     """Every packet of `inner` is one of `outer`."""
-    return overlap(outer, inner) == inner
+    if outer.kind != inner.kind or outer.protocol not in (0, inner.protocol):
+        return False
+    if outer.first > inner.first or inner.last > outer.last:
+        return False
+    mine, theirs = (outer.first_port, outer.last_port), (inner.first_port, inner.last_port)
+    if OPAQUE in (mine, theirs):
+        return mine in (theirs, ANY_PORTS)
+    return mine[0] <= theirs[0] and theirs[1] <= mine[1]
 
 
 # --- one set against another ------------------------------------------------------------------------------------
 
 
-def narrow(theirs: Sequence[Selector], ours: Sequence[Selector]) -> Selectors:
-    """What both sets cover, the peer's order first; at most MOST, without those that another one covers."""
+def narrow(theirs: Sequence[Selector], ours: Sequence[Selector], most: int = MOST) -> Selectors:
+    """What both sets cover of the peer's first `most`, in its order; at most MOST, without those that another one
+    covers."""
     found: list[Selector] = []
-    for offered in theirs[:MOST]:
+    for offered in theirs[:most]:
         for allowed in ours:
             both = overlap(offered, allowed)
             if both is not None and not any(covers(known, both) for known in found):
@@ -116,7 +134,7 @@ class Narrowed:
 
 
 def choose_child(
-    children: Iterable[ChildSettings],
+    children: Sequence[ChildSettings],
     tsi: Sequence[Selector],
     tsr: Sequence[Selector],
     ours: Mapping[str, tuple[Selectors, Selectors]] | None = None,
@@ -124,17 +142,28 @@ def choose_child(
     """The child for a peer's TSi and TSr (remote and local, since the peer initiates), None = TS_UNACCEPTABLE. First
     one that covers the packet standing first in both, then one that needs no cut, then the file's order. `ours` has
     (local, remote) by child name where they are not those of the settings, as with a leased address."""
-    best: tuple[tuple[bool, bool], Narrowed] | None = None
+    best: tuple[tuple[bool, bool], ChildSettings] | None = None
+    most = max(2, min(MOST, COMPARED // max(1, len(children))))
     for child in children:
-        local, remote = (ours or {}).get(child.name) or of_child(child)
-        found = Narrowed(child, narrow(tsr, local), narrow(tsi, remote), False)
-        if not found.local or not found.remote:
+        local, remote = _ours(child, ours)
+        here, there = narrow(tsr, local, most), narrow(tsi, remote, most)
+        if not here or not there:
             continue
-        whole = within(tsi[:MOST], found.remote) and within(tsr[:MOST], found.local)
-        packet = within(tsi[:1], found.remote) and within(tsr[:1], found.local)
-        if best is None or (packet, whole) > best[0]:
-            best = (packet, whole), replace(found, whole=whole)
-    return best[1] if best else None
+        packet = within(tsi[:1], there) and within(tsr[:1], here)
+        rank = packet, within(tsi[:most], there) and within(tsr[:most], here)
+        if best is None or rank > best[0]:
+            best = rank, child
+        if all(rank):
+            break
+    if best is None:
+        return None
+    local, remote = _ours(best[1], ours)
+    here, there = narrow(tsr, local), narrow(tsi, remote)
+    return Narrowed(best[1], here, there, within(tsi[:MOST], there) and within(tsr[:MOST], here))
+
+
+def _ours(child: ChildSettings, ours: Mapping[str, tuple[Selectors, Selectors]] | None) -> tuple[Selectors, Selectors]:
+    return (ours or {}).get(child.name) or of_child(child)
 
 
 # --- for the host and for people --------------------------------------------------------------------------------

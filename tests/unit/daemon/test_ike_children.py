@@ -7,18 +7,34 @@ from pathlib import Path
 
 import pytest
 from crew import run
-from ike_rig import Desk, desk
+from ike_rig import Desk, desk, negotiated
 
 from xdpsec.channel import messages as words
 from xdpsec.crypto.suites import esp_suite
 from xdpsec.daemon.ike import children as module
 from xdpsec.daemon.ike import esp, sas
 from xdpsec.ike import selectors
-from xdpsec.ike.events import NegotiatedChild
+from xdpsec.ike.events import InstallInbound, NegotiatedChild
 from xdpsec.ike.events import Path as Ends
 from xdpsec.numbers import Encr, Protocol
 
 SA_WORDS = (words.SaInstall, words.SaUse, words.SaRemove)
+
+
+def test_ranges_of_many_prefixes_are_refused_before_they_are_multiplied(tmp_path: Path) -> None:
+    """From one odd address to another it is some thirty prefixes: 64 such on either side made 800,000 pairs."""
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            here, there = (
+                tuple(selectors.selector(f"10.{net}.{n}.1-10.{net}.{n}.254") for n in range(64)) for net in (1, 2)
+            )
+            made = negotiated(d.config, 0x10000000, local=here, remote=there)
+            assert len(esp.rows(made)) == esp.MAX_SELECTORS + 1
+            d.children.install(InstallInbound(7, 1, made))
+            assert d.answers == [(7, 1, "more than 16 pairs of prefixes")]
+
+    run(test)
 
 
 def test_both_sas_are_at_the_childs_worker_before_the_answer(tmp_path: Path) -> None:

@@ -114,6 +114,10 @@ def mirrored(settings: PeerSettings, **more: Any) -> PeerSettings:
     return replace(settings, **values | more)
 
 
+def _nothing() -> None:
+    """To be called."""
+
+
 @dataclass
 class Side:
     """One end: host, book and registry of its machine in one. `acks` is what an InstallInbound is answered with: "" or
@@ -138,7 +142,7 @@ class Side:
     spis: dict[bytes, Machine] = field(default_factory=dict)
     firsts: dict[bytes, Machine] = field(default_factory=dict)  # by the initiator's SPI of its first message
     leases: Leases = field(default_factory=Leases)
-    parked: Parked = field(default_factory=lambda: Parked(32 << 20, int))
+    parked: Parked = field(default_factory=lambda: Parked(32 << 20, _nothing))
     foreseen: bool = False  # errors of ours are what the test is about
     late: list[tuple[float, Machine, int, object]] = field(default_factory=list)  # answers on their way
     clock: float = 1_700_000_000.0

@@ -170,3 +170,39 @@ def test_narrowing_holds_exactly_the_packets_of_both(theirs: list[Selector], our
         both = any(_holds(one, packet) for one in theirs) and any(_holds(one, packet) for one in ours)
         assert any(_holds(one, packet) for one in found) == both
     assert all(ts.within([one], theirs) and ts.within([one], ours) for one in found)
+
+
+@given(_selector(), _selector())
+def test_what_covers_another_overlaps_in_all_of_it(outer: Selector, inner: Selector) -> None:
+    assert ts.covers(outer, inner) == (ts.overlap(outer, inner) == inner)
+
+
+# --- how much a peer can make us compare ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("prefixes", [1, 16])
+@pytest.mark.parametrize("children", [1, 4, 64])
+def test_the_work_is_bounded(children: int, prefixes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that fits into a message, none of it the same, the first of it nobody's: it took a second."""
+    locals_, remotes = (" ".join(f"10.{net}.{n}.0/24" for n in range(prefixes)) for net in (1, 2))
+    mine = [child(f"c{number}", locals_, remotes) for number in range(children)]
+    tsi, tsr = (
+        [selector("10.9.9.9")] + [selector(f"10.{net}.{n}.1-10.{net}.{n}.9") for n in range(254)] for net in (2, 1)
+    )
+    overlap, calls = ts.overlap, [0]
+
+    def counted(one: Selector, other: Selector) -> Selector | None:
+        calls[0] += 1
+        return overlap(one, other)
+
+    monkeypatch.setattr(ts, "overlap", counted)
+    assert ts.choose_child(mine, tsi, tsr) is not None
+    assert calls[0] < 6000
+
+
+def test_of_many_children_the_chosen_one_gets_all_of_its_selectors() -> None:
+    mine = [child(f"c{n}", "10.1.0.0/16", " ".join(f"10.{n}.{m}.0/24" for m in range(9))) for n in range(100, 180)]
+    wanted = [selector(f"10.150.{m}.0/24") for m in range(9)]
+    found = ts.choose_child(mine, wanted, [selector("10.1.0.0/16")])
+    assert found is not None
+    assert (found.child.name, found.remote, found.whole) == ("c150", tuple(wanted), True)

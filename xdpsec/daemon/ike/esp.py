@@ -50,12 +50,15 @@ def carried(addresses: Iterable[str]) -> tuple[str, ...]:
 
 
 def rows(child: NegotiatedChild) -> tuple[Selector, ...]:
-    """Each pair of a local and a remote prefix of IPv4."""
+    """Each pair of a local and a remote prefix of IPv4; of more than MAX_SELECTORS that many and one: a range from one
+    odd address to another is dozens of prefixes, and two sets of them thousands of pairs."""
     found: dict[Selector, None] = {}
     for here, there in product(child.local, child.remote):
         for local, remote in product(_prefixes(here.first, here.last), _prefixes(there.first, there.last)):
             ports = (here.first_port, here.last_port), (there.first_port, there.last_port)
             found[Selector(local, remote, here.protocol or there.protocol, *ports)] = None
+            if len(found) > MAX_SELECTORS:
+                return tuple(found)
     return tuple(found)
 
 
