@@ -130,7 +130,7 @@ void gateway_rest(struct fuzz *f)
     MUST(f, f->fed == lab_total(&f->lab) + f->handed); /* in = out + counted drops, exactly */
     MUST(f, f->taken == out && c->handoff_sent == f->handed);
     MUST(f, c->rx_packets[0] + c->rx_packets[1] == f->fed && c->tx_packets[0] + c->tx_packets[1] == f->taken);
-    uint32_t freed, mine = xs_pool_count(f->lab.conf.pool, XS_OWNER_WORKER, &freed);
+    uint32_t freed, mine = xs_pool_count(f->lab.conf.pool, LAB_CHUNKS, XS_OWNER_WORKER, &freed);
     MUST(f, mine + freed == LAB_CHUNKS && mine == f->lab.w->loop->cached);
     static uint8_t at_home[LAB_CHUNKS];
     memset(at_home, 0, sizeof at_home);

@@ -9,9 +9,10 @@
 enum xs_owner { XS_OWNER_FREE = 0, XS_OWNER_KERNEL = 1, XS_OWNER_WORKER = 2 /* + index of the worker */ };
 
 /* Floor for Python: the supervisor makes the region before any worker runs. */
-uint64_t xs_pool_size(uint32_t chunks);                                   /* bytes */
-int xs_pool_format(void *pool, uint32_t chunks);                          /* 0 or negative errno */
-uint32_t xs_pool_count(const void *pool, uint32_t owner, uint32_t *free); /* chunks of an owner, and free ones */
+uint64_t xs_pool_size(uint32_t chunks);          /* bytes */
+int xs_pool_format(void *pool, uint32_t chunks); /* 0 or negative errno */
+/* Chunks of an owner, and free ones. How many there are says the caller: what stands in the pool its writers say. */
+uint32_t xs_pool_count(const void *pool, uint32_t chunks, uint32_t owner, uint32_t *free);
 
 #ifndef XS_CDEF
 #include <pthread.h>

@@ -97,13 +97,13 @@ uint32_t xs_pool_sweep(struct xs_pool *pool, uint32_t worker)
     return swept;
 }
 
-uint32_t xs_pool_count(const void *memory, uint32_t owner, uint32_t *free)
+uint32_t xs_pool_count(const void *memory, uint32_t chunks, uint32_t owner, uint32_t *free)
 {
-    struct xs_pool *pool = (struct xs_pool *)memory;
-    const uint8_t *owners = xs_pool_owners(pool);
+    const struct xs_pool *pool = memory;
+    const uint8_t *owners = (const uint8_t *)(pool->stack + chunks);
     uint32_t count = 0;
     *free = 0;
-    for (uint32_t i = 0; i < pool->chunks; i++) {
+    for (uint32_t i = 0; i < chunks; i++) {
         count += owners[i] == owner;
         *free += owners[i] == XS_OWNER_FREE;
     }

@@ -9,6 +9,7 @@ from xdpsec.metrics.values import STAGES, Counters, SaView, Source, View, Worker
 from xdpsec.workers.native import door_verdict_names, verdict_names
 
 NS = 10**9
+MOST = 2**64 - 1
 
 
 def _counts(names: Iterable[str], values: Sequence[int]) -> tuple[words.Count, ...]:
@@ -17,6 +18,11 @@ def _counts(names: Iterable[str], values: Sequence[int]) -> tuple[words.Count, .
 
 def _happened(values: Sequence[int]) -> tuple[words.Count, ...]:
     return tuple(count for count in _counts(verdict_names(), values) if count.count)
+
+
+def _sum(values: Iterable[int]) -> int:
+    """What a word can carry, whatever a worker wrote."""
+    return min(sum(values), MOST)
 
 
 def status(source: Source, seq: int, now: float) -> words.Status:
@@ -45,8 +51,8 @@ def _worker(worker: WorkerView, counters: Counters, now: float) -> words.WorkerR
         pid=worker.pid,
         state=worker.state,
         restarts=worker.restarts,
-        packets_in=sum(counters.rx_packets),
-        packets_out=sum(counters.tx_packets),
+        packets_in=_sum(counters.rx_packets),
+        packets_out=_sum(counters.tx_packets),
         handoff_sent=counters.handoff_sent,
         handoff_received=counters.handoff_received,
         cycles=_counts(STAGES, counters.cycles),

@@ -25,6 +25,8 @@ BOOT_ID = Path("/proc/sys/kernel/random/boot_id")
 WORKER_CACHE = 2048
 #: Frames that wait in a worker: for SAs, and for neighbours (XS_HELD_FOR_HOPS of the core).
 WORKER_HELD: int = lib.XS_HELD_MAX + 256
+#: A file with more slots than this and than the configuration wants was not made by us.
+MAX_SLOTS = 1 << 20
 #: With 256 bytes of headroom and 64 of tailroom, this MTU still fits a chunk of 2 KiB.
 SMALL_CHUNK_MTU = 1700
 
@@ -95,7 +97,8 @@ def boot_id() -> bytes:
 def open_state(path: Path, slots: int, boot: bytes) -> tuple[int, int]:
     """Descriptor of sa_state for this boot, and its number of slots.
 
-    A file of this boot and version is kept and grows when it is too small; anything else starts empty. Only its
+    A file of this boot and version is kept and grows when it is too small; anything else starts empty (its SAs
+    then begin behind their marks on disk, as after a reboot). Only its
     owner may read it; a symbolic link is refused (OSError)."""
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
     os.fchmod(descriptor, 0o600)
@@ -104,6 +107,8 @@ def open_state(path: Path, slots: int, boot: bytes) -> tuple[int, int]:
     if len(raw) == HEADER_SIZE:
         ffi.memmove(header, raw, HEADER_SIZE)
     same = (header.magic, header.version, header.slot_size) == (STATE_MAGIC, lib.XS_STATE_VERSION, SLOT_SIZE)
+    # workers can write header and file: a size that is not ours is not believed, and then nothing else in it is
+    same = same and header.slots <= max(slots, MAX_SLOTS) and os.fstat(descriptor).st_size == state_size(header.slots)
     if not same or ffi.string(header.boot_id) != boot:
         os.ftruncate(descriptor, 0)
         header = ffi.new("struct xs_state_header *")

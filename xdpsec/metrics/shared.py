@@ -1,7 +1,7 @@
 """The Source over shared memory: counters, sa_state slots, frame pool, the door's verdicts, XDP_STATISTICS.
 
 Memory is mapped for reading only. A worker writes while we read: each number is whole, a set of them is not one
-instant. Layout: bpf/shared.h.
+instant. Nothing that stands there says where to read: a worker may be in a stranger's hands. Layout: bpf/shared.h.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from xdpsec.workers.native import ffi, lib
 #: (worker, port, queue, descriptor) of each AF_XDP socket.
 Sockets = Callable[[], Sequence[tuple[int, int, int, int]]]
 _COUNTER_FIELDS = tuple(Counters.__dataclass_fields__)
+_HEADER, _SLOT = ffi.sizeof("struct xs_state_header"), ffi.sizeof("struct xs_sa_slot")
 _SLOT_FIELDS = tuple(Slot.__dataclass_fields__)
 
 
@@ -61,6 +62,9 @@ class Reader:
     ) -> None:
         self._view, self._verdicts, self._sockets, self._statistics = view, verdicts, sockets, statistics
         self._workers = workers
+        self._slots = (state_size - _HEADER) // _SLOT
+        empty = lib.xs_pool_size(0)
+        self._chunks = (pool_size - empty) // (lib.xs_pool_size(1) - empty)
         self._counters = _Region(counters_fd, workers * ffi.sizeof("struct xs_counters"))
         self._state = _Region(state_fd, state_size)
         self._pool = _Region(pool_fd, pool_size)
@@ -76,10 +80,9 @@ class Reader:
         return tuple(self._block(worker) for worker in range(self._workers))
 
     def slot(self, slot: int) -> Slot:
-        header = self._state.at("struct xs_state_header", 0)
-        if not 0 <= slot < header.slots:
-            raise IndexError(f"sa_state has {header.slots} slots, not {slot + 1}")
-        row = self._state.at("struct xs_sa_slot", ffi.sizeof("struct xs_state_header") + slot * header.slot_size)
+        if not 0 <= slot < self._slots:
+            raise IndexError(f"sa_state has {self._slots} slots, not {slot + 1}")
+        row = self._state.at("struct xs_sa_slot", _HEADER + slot * _SLOT)
         return Slot(*(_plain(getattr(row, name)) for name in _SLOT_FIELDS))
 
     def door(self) -> tuple[tuple[int, ...], ...]:
@@ -93,9 +96,12 @@ class Reader:
 
     def pool(self) -> PoolUse:
         pool, free = self._pool.at("char", 0), ffi.new("uint32_t *")
-        kernel = lib.xs_pool_count(pool, lib.XS_OWNER_KERNEL, free)
-        held = tuple(lib.xs_pool_count(pool, lib.XS_OWNER_WORKER + worker, free) for worker in range(self._workers))
-        return PoolUse(int(self._pool.at("uint32_t", 0)[0]), int(free[0]), kernel, held)
+
+        def count(owner: int) -> int:
+            return int(lib.xs_pool_count(pool, self._chunks, owner, free))
+
+        held = tuple(count(lib.XS_OWNER_WORKER + worker) for worker in range(self._workers))
+        return PoolUse(self._chunks, int(free[0]), count(lib.XS_OWNER_KERNEL), held)
 
     def _block(self, worker: int) -> Counters:
         row = self._counters.at("struct xs_counters", worker * ffi.sizeof("struct xs_counters"))

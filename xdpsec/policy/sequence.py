@@ -52,7 +52,7 @@ class Numbers:
     @property
     def used(self) -> int:
         """The lowest number that neither was used nor is behind an accepted one."""
-        return self.next_seq if self.outbound else self.top + 1
+        return self.next_seq if self.outbound else min(self.top + 1, LIMIT_ESN)
 
 
 @dataclass(frozen=True, slots=True)

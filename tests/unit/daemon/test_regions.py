@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from xdpsec.daemon import regions
+from xdpsec.daemon.slots import Slots
 from xdpsec.net.values import Rings
 from xdpsec.workers.native import ffi, lib
 
@@ -56,6 +57,30 @@ def test_a_file_that_is_not_ours_starts_empty(tmp_path: Path, junk: bytes) -> No
     os.close(descriptor)
 
 
+@pytest.mark.parametrize("slots", [0, 1, 5, 2**20 + 1, 2**32 - 1])
+@pytest.mark.parametrize("grown", [False, True])
+def test_a_header_that_a_worker_changed_is_not_believed(tmp_path: Path, slots: int, grown: bool) -> None:
+    """Workers hold the file: neither its header nor its size says how much memory we take. The sparse file of the
+    largest is 20 TB."""
+    path = tmp_path / "sa_state"
+    descriptor, _ = regions.open_state(path, 4, BOOT)
+    write_slot(descriptor, 3)
+    header = ffi.new("struct xs_state_header *")
+    ffi.memmove(header, os.pread(descriptor, regions.HEADER_SIZE, 0), regions.HEADER_SIZE)
+    header.slots = slots
+    os.pwrite(descriptor, bytes(ffi.buffer(header)), 0)
+    believed = grown and slots == 5  # this is what we make ourselves when a configuration has grown
+    if grown:
+        os.ftruncate(descriptor, regions.state_size(slots))
+    os.close(descriptor)
+    descriptor, found = regions.open_state(path, 4, BOOT)
+    assert found == (5 if believed else 4)
+    assert os.fstat(descriptor).st_size == regions.state_size(found)
+    assert read_slot(descriptor, 3) == (MARK if believed else bytes(len(MARK)))
+    assert Slots(descriptor, regions.state_size(found)).count == found
+    os.close(descriptor)
+
+
 def test_a_symbolic_link_is_refused(tmp_path: Path) -> None:
     (tmp_path / "sa_state").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(OSError, match="symbolic link"):
@@ -68,7 +93,7 @@ def test_the_pool_is_whole_and_the_counters_hold_every_worker(tmp_path: Path) ->
     pool = ffi.new("char[]", lib.xs_pool_size(128))
     ffi.memmove(pool, os.pread(made.pool, lib.xs_pool_size(128), 0), lib.xs_pool_size(128))
     free = ffi.new("uint32_t *")
-    assert lib.xs_pool_count(pool, 0, free) == 128
+    assert lib.xs_pool_count(pool, 128, 0, free) == 128
     assert free[0] == 128
     assert os.fstat(made.umem).st_size == made.umem_size == 128 * 2048
     assert os.fstat(made.counters).st_size == 2 * ffi.sizeof("struct xs_counters")

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import mmap
 import os
+import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from gateway import view
+from gateway import FakeSource, view
+from prometheus_client import CollectorRegistry, generate_latest
 
-from xdpsec.daemon import regions
+from xdpsec.channel.framing import decode, encode
+from xdpsec.daemon import answers, regions
+from xdpsec.metrics.collector import Collector
 from xdpsec.metrics.shared import Reader
 from xdpsec.workers.native import ffi, lib
 
@@ -97,6 +101,29 @@ def test_door_and_sockets_are_passed_on(lab: Lab) -> None:
     (socket,) = lab.reader.sockets()
     assert (socket.worker, socket.port, socket.queue, socket.counts) == (0, 1, 2, {"rx_dropped": 77})
     assert lab.reader.view().version == "0.1.0"
+
+
+@pytest.mark.parametrize("how", ["ones", "zeroes", "chance"])
+def test_whatever_a_worker_in_a_stranger_s_hands_writes_is_only_numbers(lab: Lab, how: str) -> None:
+    """Headers, counts and slots too: what is read stays inside, and can be told to Prometheus and to the operator."""
+    chance = random.Random(4301)
+    for _ in range(20 if how == "chance" else 1):
+        for region in (lab.counters, lab.state, lab.pool):
+            size = len(region)
+            region[:] = {"ones": b"\xff" * size, "zeroes": bytes(size)}.get(how) or chance.randbytes(size)
+        assert lab.reader.pool().chunks == CHUNKS
+        with pytest.raises(IndexError):
+            lab.reader.slot(4)
+        source = FakeSource(
+            blocks=lab.reader.counters(),
+            chunks=lab.reader.pool(),
+            slots=dict(enumerate(map(lab.reader.slot, range(4)))),
+        )
+        registry = CollectorRegistry()
+        registry.register(Collector(source))
+        assert generate_latest(registry)
+        for answer in (answers.status(source, 1, 200.0), answers.sas(source, 1, 200.0), answers.drops(source, 1)):
+            assert decode(encode(answer, 1)) == (1, answer)
 
 
 def test_the_reader_maps_everything_read_only(lab: Lab) -> None:

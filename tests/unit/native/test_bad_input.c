@@ -145,7 +145,7 @@ static void transmit_ring_full(void)
         uint32_t len = lab_sealed(frame, &in, i + 1, packet, lab_ip_packet(packet, &PLAIN), 0);
         CHECK(verdict_of(&lab, frame, len) == XS_V_DROP_TX_FULL);
     }
-    uint32_t freed, mine = xs_pool_count(lab.conf.pool, XS_OWNER_WORKER, &freed);
+    uint32_t freed, mine = xs_pool_count(lab.conf.pool, LAB_CHUNKS, XS_OWNER_WORKER, &freed);
     CHECK(mine + freed == LAB_CHUNKS && lab.counters.tx_packets[LAB_INSIDE] == 0);
     lab_close(&lab);
 }

@@ -82,7 +82,7 @@ static void full(void)
     for (uint32_t i = 0; i < 10; i++)
         CHECK(send_ip(&p.lab, &PLAIN) == XS_V_DROP_HANDOFF_FULL);
     CHECK(p.lab.counters.handoff_sent == 300);
-    uint32_t freed, mine = xs_pool_count(p.lab.conf.pool, XS_OWNER_WORKER, &freed);
+    uint32_t freed, mine = xs_pool_count(p.lab.conf.pool, LAB_CHUNKS, XS_OWNER_WORKER, &freed);
     CHECK(mine == p.lab.w->loop->cached && mine + freed == LAB_CHUNKS - 300);
     lab_policy(&p.lab, 0, 0, 7); /* a worker that does not exist */
     CHECK(send_ip(&p.lab, &PLAIN) == XS_V_DROP_HANDOFF_FULL);

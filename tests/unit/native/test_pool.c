@@ -23,8 +23,8 @@ static void check_whole(struct xs_pool *pool)
     uint8_t seen[CHUNKS] = {0};
     uint32_t freed, owned = 0;
     for (uint32_t w = 0; w < XS_MAX_WORKERS; w++)
-        owned += xs_pool_count(pool, xs_owner_of_worker(w), &freed);
-    owned += xs_pool_count(pool, XS_OWNER_KERNEL, &freed);
+        owned += xs_pool_count(pool, CHUNKS, xs_owner_of_worker(w), &freed);
+    owned += xs_pool_count(pool, CHUNKS, XS_OWNER_KERNEL, &freed);
     CHECK(owned + freed == CHUNKS && pool->free_count == freed);
     for (uint32_t i = 0; i < pool->free_count; i++)
         CHECK(pool->stack[i] < CHUNKS && !seen[pool->stack[i]]++ && xs_pool_owners(pool)[pool->stack[i]] == 0);
@@ -156,7 +156,7 @@ static void death_in_transit(void)
         CHECK(successor && xs_worker_start(successor) == 0);
         CHECK(xs_pool_owners(pool)[chunk] == (moved ? XS_OWNER_KERNEL : XS_OWNER_FREE) && !pool->transit[0].count);
         uint32_t freed;
-        CHECK(xs_pool_count(pool, XS_OWNER_WORKER, &freed) == 0 && freed == LAB_CHUNKS - moved); /* swept */
+        CHECK(xs_pool_count(pool, LAB_CHUNKS, XS_OWNER_WORKER, &freed) == 0 && freed == LAB_CHUNKS - moved); /* swept */
         xs_worker_free(successor);
         lab_close(&lab);
     }
