@@ -13,7 +13,8 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class PeerRow:
     """A peer that negotiates. `remote` as configured, "" = any; the rest as of its newest IKE SA, empty without one.
-    `children` configured, `children_up` with SAs in both directions; `age_ns` of the IKE SA."""
+    `children` configured, `children_up` with SAs in both directions; `age_ns` of the IKE SA. `leased`: addresses
+    that we asked the peer for, with name `servers` and the `domains` that those are for."""
 
     name: str
     remote: str
@@ -28,6 +29,9 @@ class PeerRow:
     children: int
     children_up: int
     age_ns: int
+    leased: tuple[str, ...]
+    servers: tuple[str, ...]
+    domains: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)

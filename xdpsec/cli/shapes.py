@@ -137,6 +137,9 @@ def _peer(row: negotiation.PeerRow) -> Json:
         "children": row.children,
         "children_up": row.children_up,
         "age_s": round(row.age_ns / NS, 3),
+        "leased": list(row.leased),
+        "servers": list(row.servers),
+        "domains": list(row.domains),
     }
 
 

@@ -128,7 +128,8 @@ class IkePart(Table):
     keepalive: Duration = 20
     """Time between keepalives behind a NAT; 0 = none."""
     ask_address: list[Literal["ipv4", "ipv6"]] = []
-    """Ask the peer for addresses of our own."""
+    """Ask the peer for addresses of our own. The tunnel is narrowed to them, but nothing puts them on an interface,
+    since there is no tun port yet: `xdpsec list-peers --json` and the log tell which they are."""
     pool: PoolTable | None = None
     """Addresses for peers that ask."""
 

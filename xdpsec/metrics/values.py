@@ -103,7 +103,7 @@ class Carried(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class PeerView:
     """A peer that negotiates. `remote` as configured, "" = any; the rest is of its newest IKE SA, empty while there is
-    none: where it is, who both are, algorithms, since when (CLOCK_MONOTONIC)."""
+    none: where it is, who both are, algorithms, since when (CLOCK_MONOTONIC), what it leased to us."""
 
     name: str
     remote: str
@@ -117,6 +117,9 @@ class PeerView:
     ppk: bool = False
     initiator: bool = False
     since: float = 0.0
+    leased: tuple[str, ...] = ()
+    servers: tuple[str, ...] = ()
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

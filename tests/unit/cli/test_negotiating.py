@@ -121,10 +121,12 @@ def line(scene: Scene, start: str) -> str:
 def test_list_peers_up_and_down(scene: Scene) -> None:
     assert "down" in scene("list-peers").out
     up = replace(scene.ike.peer, up=True, hybrid=True, initiator=True, address="203.0.113.7", since=100.0)
-    scene.ike.peer = replace(up, remote_id="branch", suite="AES_GCM_16-256")
+    given = {"leased": ("10.9.0.7",), "servers": ("10.9.0.1",), "domains": ("example.net",)}
+    scene.ike.peer = replace(up, remote_id="branch", suite="AES_GCM_16-256", **given)  # type: ignore[arg-type]
     scene.ike.up = {1}
     (row,) = json.loads(scene("list-peers", "--json").out)
     assert (row["up"], row["children"], row["children_up"], row["age_s"], row["hybrid"]) == (True, 2, 1, 60.0, True)
+    assert {key: tuple(row[key]) for key in given} == given
     out = scene("list-peers").out
     assert all(word in out for word in ("branch", "up", "203.0.113.7", "AES_GCM_16-256", "1 of 2", "initiator"))
 

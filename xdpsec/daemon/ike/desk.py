@@ -77,6 +77,9 @@ class Desk:
                     children=row.children,
                     children_up=children[row.name],
                     age_ns=int((now - row.since) * NS) if row.up else 0,
+                    leased=row.leased,
+                    servers=row.servers,
+                    domains=row.domains,
                 )
                 for row in self._ike.view().peers
             ),

@@ -84,6 +84,7 @@ class Ike:
         self.reach = Reach(config, self._shell.connect, self._open_child, self.children.is_up)
         self.up: dict[int, events.IkeUp] = {}  # established IKE SAs by machine
         self._since: dict[int, float] = {}
+        self._leases: dict[int, events.AddressLeased] = {}  # what peers gave us
         self._roaming = Roaming(config, route, self._shell.wish, asyncio.get_running_loop().call_later)
         self._handlers = self._table()
 
@@ -130,6 +131,7 @@ class Ike:
             self._config,
             self.up,
             self._since,
+            self._leases,
             self.journal,
             self.children,
             len(gate.openings),
@@ -216,6 +218,7 @@ class Ike:
     def _went(self, event: events.IkeDown, now: float) -> None:
         self.up.pop(event.ike, None)
         self._since.pop(event.ike, None)
+        self._leases.pop(event.ike, None)
         self.journal.down(event)
         self.memory.went(event)
         if event.peer:
@@ -270,4 +273,5 @@ class Ike:
         log.info("peer moved", remote=event.path.remote, port=event.path.remote_port, encap=event.encap)
 
     def _leased(self, event: events.AddressLeased, now: float) -> None:
+        self._leases[event.ike] = event
         log.info("addresses leased", addresses=", ".join(event.addresses), dns=", ".join(event.dns))

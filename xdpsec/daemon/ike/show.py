@@ -8,7 +8,7 @@ from xdpsec.config.values import Config
 from xdpsec.daemon.ike.children import Children
 from xdpsec.daemon.ike.journal import BOUNDS, Journal
 from xdpsec.ike import identities
-from xdpsec.ike.events import IkeUp
+from xdpsec.ike.events import AddressLeased, IkeUp
 from xdpsec.metrics.values import IkeView, PeerView
 
 
@@ -16,6 +16,7 @@ def view(
     config: Config,
     up: Mapping[int, IkeUp],
     since: Mapping[int, float],
+    leased: Mapping[int, AddressLeased],
     journal: Journal,
     children: Children,
     half_open: int,
@@ -26,7 +27,7 @@ def view(
     newest = {event.peer: event for event in up.values()}
     return IkeView(
         peers=tuple(
-            _peer(peer.name, peer.remote, len(peer.children), newest.get(peer.name), since)
+            _peer(peer.name, peer.remote, len(peer.children), newest.get(peer.name), since, leased)
             for peer, _ in config.ike_peers
         ),
         handshakes=dict(journal.handshakes),
@@ -42,9 +43,17 @@ def view(
     )
 
 
-def _peer(name: str, remote: str, children: int, event: IkeUp | None, since: Mapping[int, float]) -> PeerView:
+def _peer(
+    name: str,
+    remote: str,
+    children: int,
+    event: IkeUp | None,
+    since: Mapping[int, float],
+    leased: Mapping[int, AddressLeased],
+) -> PeerView:
     if event is None:
         return PeerView(name, remote, children, False)
+    given = leased.get(event.ike)
     return PeerView(
         name=name,
         remote=remote,
@@ -58,4 +67,7 @@ def _peer(name: str, remote: str, children: int, event: IkeUp | None, since: Map
         ppk=event.ppk,
         initiator=event.initiator,
         since=since.get(event.ike, 0.0),
+        leased=given.addresses if given else (),
+        servers=given.dns if given else (),
+        domains=given.domains if given else (),
     )
