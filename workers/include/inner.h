@@ -12,6 +12,10 @@ enum { XS_ESP_TRAILER = 2 }; /* pad length, next header */
  * that hides its length has, are compared as one word. */
 static inline bool xs_padding_fits(const uint8_t *end, uint32_t pad, uint32_t text_len)
 {
+#ifdef XS_MUTANT_PADDING
+    (void)end, (void)pad, (void)text_len;
+    return true;
+#else
     const uint8_t *padding = end - XS_ESP_TRAILER - pad;
     if (pad <= 8 && text_len >= 8 + XS_ESP_TRAILER) {
         uint64_t word;
@@ -22,6 +26,7 @@ static inline bool xs_padding_fits(const uint8_t *end, uint32_t pad, uint32_t te
         if (padding[i] != (uint8_t)(i + 1))
             return false;
     return true;
+#endif
 }
 
 static inline bool xs_selector_check(const struct xs_sa *sa, const struct xs_flow *flow, bool *needs_ports)

@@ -41,4 +41,11 @@ static inline uint32_t send_seq(struct lab *lab, const struct xs_sa_conf *conf, 
     return send_ip(lab, conf, seq, &PLAIN);
 }
 
+static inline uint32_t send_text(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, const uint8_t *text,
+                                 uint32_t len)
+{
+    uint8_t esp[LAB_FRAME], frame[LAB_FRAME];
+    return verdict_of(lab, frame, lab_outer(frame, conf, esp, lab_esp(esp, conf, seq, text, len), 0));
+}
+
 #endif

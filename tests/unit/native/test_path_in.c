@@ -3,13 +3,6 @@
  * selector are the ones that the mutants of these names must break. */
 #include "path_peer.h"
 
-static uint32_t send_text(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, const uint8_t *text,
-                          uint32_t len)
-{
-    uint8_t esp[LAB_FRAME], frame[LAB_FRAME];
-    return verdict_of(lab, frame, lab_outer(frame, conf, esp, lab_esp(esp, conf, seq, text, len), 0));
-}
-
 static void delivers_one(bool cbc, bool esn, bool udp, uint8_t engine)
 {
     struct lab lab;
@@ -95,36 +88,6 @@ static void selector_ports(void)
     ip = PLAIN;
     ip.frag = 0x0010; /* a later fragment: what stands where ports were is payload */
     CHECK(send_ip(&lab, &conf, 5, &ip) == XS_V_DROP_FRAGMENT);
-    lab_close(&lab);
-}
-
-static void trailer(void)
-{
-    struct lab lab;
-    struct xs_sa_conf conf;
-    start(&lab, &conf, false, true);
-    uint8_t text[LAB_FRAME];
-    uint32_t len = lab_ip_packet(text, &PLAIN), whole = lab_trailer(text, len + 1, 4, 4); /* a stray byte, pad 1 */
-    CHECK(send_text(&lab, &conf, 1, text, whole) == XS_V_DECRYPTED);                      /* TFC padding: trimmed */
-    uint8_t out[LAB_FRAME];
-    CHECK(lab_take(&lab, LAB_INSIDE, out) == LAB_ETH + len);
-    whole = lab_trailer(text, len, 16, 4);
-    text[len] ^= 1;
-    CHECK(send_text(&lab, &conf, 2, text, whole) == XS_V_DROP_TRAILER);
-    text[len] ^= 1;
-    text[whole - 2] = 200; /* longer than the text */
-    CHECK(send_text(&lab, &conf, 3, text, whole) == XS_V_DROP_TRAILER);
-    whole = lab_trailer(text, len, 4, 6);
-    CHECK(send_text(&lab, &conf, 4, text, whole) == XS_V_DROP_TRAILER); /* TCP: that is transport mode */
-    whole = lab_trailer(text, len, 4, 41);
-    CHECK(send_text(&lab, &conf, 5, text, whole) == XS_V_DROP_UNSUPPORTED);
-    whole = lab_trailer(text, len, 4, 59);
-    CHECK(send_text(&lab, &conf, 6, text, whole) == XS_V_DUMMY);
-    whole = lab_trailer(text, 0, 4, 59);
-    CHECK(send_text(&lab, &conf, 7, text, whole) == XS_V_DUMMY);
-    whole = lab_trailer(text, 0, 4, 4);
-    CHECK(send_text(&lab, &conf, 8, text, whole) == XS_V_DROP_INNER); /* nothing inside */
-    CHECK(!lab_take(&lab, LAB_INSIDE, out));
     lab_close(&lab);
 }
 
@@ -322,7 +285,6 @@ int main(int argc, char **argv)
         {"icv", icv},
         {"selector", selector},
         {"selector_ports", selector_ports},
-        {"trailer", trailer},
         {"inner_lies", inner_lies},
         {"ecn", ecn},
         {"outer", outer},
