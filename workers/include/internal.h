@@ -52,6 +52,7 @@ void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32
 void xs_hold_for_sa(struct xs_worker *w, const struct xs_frame *f, uint32_t child);
 void xs_release_neighbour(struct xs_worker *w, uint8_t port, const struct xs_addr *addr); /* it has an address now */
 void xs_release_child(struct xs_worker *w, uint32_t child);                               /* it has an SA now */
+void xs_release_all(struct xs_worker *w);                                                 /* policies changed */
 bool xs_event_push(struct xs_worker *w, const struct xs_event *event); /* false: queue full, raise it again later */
 
 /* --- ports -------------------------------------------------------------------------------------------------------- */

@@ -89,6 +89,32 @@ void xs_release_child(struct xs_worker *w, uint32_t child)
     count_held(w);
 }
 
+/* Policies are others now, and what waits may be another child's: each is looked up again, its time goes on. */
+void xs_release_all(struct xs_worker *w)
+{
+    static struct xs_held again[XS_HELD_MAX];
+    struct xs_loop *loop = w->loop;
+    uint32_t count = loop->for_sa_count;
+    memcpy(again, loop->for_sa, count * sizeof again[0]);
+    loop->for_sa_count = 0;
+    for (uint32_t i = 0; i < count; i++)
+        loop->waits[again[i].child].count--;
+    for (uint32_t i = 0; i < count; i++) {
+        uint32_t before = loop->for_sa_count;
+        xs_outbound(w, &again[i].frame, 1);
+        if (loop->for_sa_count > before)
+            loop->for_sa[before].since_ns = again[i].since_ns;
+        if (i % RELEASED_AT_ONCE == RELEASED_AT_ONCE - 1)
+            xs_ports_flush(w);
+    }
+    for (uint32_t i = 0; i < count; i++)
+        if (!loop->waits[again[i].child].count)
+            loop->waits[again[i].child].asked_ns = 0;
+    if (count)
+        xs_ports_flush(w);
+    count_held(w);
+}
+
 /* --- for a neighbour: the last ones stay
  * ------------------------------------------------------------------------------ */
 

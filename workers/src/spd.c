@@ -51,6 +51,7 @@ int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uin
     spd->rows = rows;
     spd->count = kept;
     spd->epoch++;
+    xs_release_all(w);
     return 0;
 }
 

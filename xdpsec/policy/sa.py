@@ -16,8 +16,8 @@ from xdpsec.config.suites import Suite
 class Sa:
     """One SA, one direction (RFC 4301 sec. 4.4.2). `local` and `remote` are outer addresses, `label` is peer/child;
     `encap` (local, remote) UDP ports, 0 = none. `key_file` "" = negotiated: the peer may move in and out of UDP, its
-    first packet is told. `number`: what workers call its child, where that is a guest's (None = as the configuration
-    counts it). `soft` and `hard` limits: (bytes, packets), 0 = none."""
+    first packet is told. `number`: what workers call its child, where that is a guest's or narrowed (None = as the
+    configuration counts it). `soft` and `hard` limits: (bytes, packets), 0 = none."""
 
     child: int
     label: str

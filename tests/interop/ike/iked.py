@@ -110,6 +110,9 @@ class Iked:
     def rekey_ike(self, case: Case) -> None:
         raise NotImplementedError("iked rekeys by lifetime alone")
 
+    def dropped(self, verdict: str) -> None:
+        return None
+
     def why(self, case: Case) -> None:
         return None
 

@@ -105,6 +105,9 @@ class Ours:
         said = [row.text for row in rows if row.what == case.key and not row.up]
         return " | ".join(dict.fromkeys(text for text in said if "nothing was tried" not in text))
 
+    def dropped(self, verdict: str) -> int:
+        return sum(row.get(verdict, 0) for row in self.gateway.ask("drops")["workers"].values())
+
     def reauthenticate(self, case: Case) -> None:
         """It does so by itself, after the option `reauth`."""
 

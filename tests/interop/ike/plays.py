@@ -13,7 +13,7 @@ from interop.ike import words
 from interop.ike.cases import LEFT_OUTER, Case
 from interop.ike.frames import ike_messages
 from interop.ike.pinging import Pinging
-from interop.ike.sides import only, settled, until
+from interop.ike.sides import Child, only, settled, until
 from interop.ike.stage import PINGS, Both, Stage, summary
 
 #: Traffic under which keys change: 50 packets a second each way.
@@ -21,6 +21,8 @@ PING_INTERVAL = 0.02
 TIMES = 100
 #: The old IKE SA stays beside the new one for a while.
 REAUTH_SECONDS = 40.0
+#: Of strongswan.WIDE, and in no case's prefix.
+ELSEWHERE = "10.250.1.10"
 SKF = 53
 IKE_SA_INIT = 34
 #: What `xdpsec explain` says of a case by its option `wrong`, where we began and where the peer did.
@@ -50,6 +52,32 @@ def negotiated(stage: Stage) -> str:
     stage.agreed(peer, "peer", first=True)
     stage.end()
     return f"negotiated only: {summary(Both(peer, peer), peer.children[0])}"
+
+
+def narrowed(stage: Stage) -> str:
+    """We have more than the peer takes (RFC 7296 sec. 2.9): what it takes goes both ways, before and after a rekey; the
+    rest goes nowhere, neither through that SA nor in the clear."""
+    both = stage.begin()
+    for _ in range(2):
+        _stays_here(stage, stage.carry())
+        stage.by().rekey_child(stage.case)
+        both = stage.again(both, ike=False)
+    child = stage.carry()
+    stage.end()
+    return summary(both, child)
+
+
+def _stays_here(stage: Stage, child: Child) -> None:
+    """What we protect, and the child does not have."""
+    before = stage.left.dropped("DROP_NO_OUT_SA")
+    with stage.ground.tap() as tap:
+        got = stage.left.ping(stage.case.left_host, ELSEWHERE, PINGS)
+        frames = [frame for frame in tap.frames() if frame.ip]
+    assert got.received == 0
+    assert not [frame for frame in frames if frame.esp or ELSEWHERE in frame.addresses], "it was sent"
+    assert only(stage.right, stage.case).children[0].packets == child.packets, "the peer got some of it"
+    if before is not None:
+        until(lambda: stage.left.dropped("DROP_NO_OUT_SA") == before + PINGS, "what was not sent is counted")
 
 
 def pfs(stage: Stage) -> str:
@@ -238,6 +266,7 @@ def cookie(stage: Stage) -> str:
 PLAYS: dict[str, Callable[[Stage], str]] = {
     "tunnel": tunnel,
     "negotiated": negotiated,
+    "narrowed": narrowed,
     "pfs": pfs,
     "rekey-child": rekey_child,
     "rekey-ike": rekey_ike,

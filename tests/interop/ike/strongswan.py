@@ -130,6 +130,9 @@ class Charon:
     def why(self, case: Case) -> None:
         return None
 
+    def dropped(self, verdict: str) -> None:
+        return None
+
     def reauthenticate(self, case: Case) -> None:
         self.ask("rekey", {"ike": case.key, "reauth": "yes"})
 

@@ -231,6 +231,61 @@ def test_guests_of_one_child_are_told_apart(tmp_path: Path, monkeypatch: pytest.
     run(test)
 
 
+@pytest.mark.parametrize("more", ["", 'protocol = "udp"\nremote_ports = [53, 53]', 'protocol = "icmp"'])
+def test_what_is_as_configured_has_no_policies_of_its_own(tmp_path: Path, more: str) -> None:
+    async def test() -> None:
+        async with desk(tmp_path, more) as d:
+            child = d.config.children[0]
+            local = tuple(selectors.selector(text, child.protocol, child.local_ports) for text in child.local)
+            remote = tuple(selectors.selector(text, child.protocol, child.remote_ports) for text in child.remote)
+            d.use(await d.install(1, local=local, remote=remote))
+            assert [word.child for word in d.heard(0, words.SaInstall)] == [0, 0]  # type: ignore[union-attr]
+            assert d.policies == []
+
+    run(test)
+
+
+def test_what_a_peer_narrowed_is_not_sent_beyond_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7296 sec. 2.9: a fixed peer takes a part, then another part too. Each part has its SAs, the rest has none."""
+    monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+
+            async def part(ticket: int, remote: str, replaces: int = 0) -> NegotiatedChild:
+                child = await d.install(ticket, remote=(selectors.selector(remote),), replaces=replaces)
+                d.use(child)
+                return child
+
+            def rows() -> list[tuple[str, int]]:
+                return [(row.selector.remote, row.child) for row in d.policies[-1]]
+
+            one = await part(1, "10.2.1.0/24")
+            inbound, outbound = d.heard(0, words.SaInstall)
+            assert isinstance(inbound, words.SaInstall)
+            assert isinstance(outbound, words.SaInstall)
+            assert inbound.selectors == (words.Selector("10.1.0.0/16", "10.2.1.0/24"),)  # else DROP_SELECTOR
+            assert (inbound.child, outbound.child) == (3, 3)
+            await d.until(lambda: d.heard(0, words.SaUse))
+            assert d.heard(0, words.SaUse) == [words.SaUse(3, outbound.slot)]
+            assert rows() == [("10.2.1.0/24", 3)]  # before those of the configuration, whose child has no SA
+            assert d.children.is_up(0)
+            other = await part(2, "10.2.2.0/24")
+            assert rows() == [("10.2.2.0/24", 4), ("10.2.1.0/24", 3)]
+            again = await part(3, "10.2.1.0/24", replaces=one.spi_in)
+            d.retire(one, "rekeyed")
+            assert rows() == [("10.2.2.0/24", 4), ("10.2.1.0/24", 3)]
+            whole = await d.install(4, replaces=again.spi_in)
+            d.use(whole)
+            d.retire(again, "rekeyed")  # the peer has forgotten it: at once, not after its grace
+            assert rows() == [("10.2.2.0/24", 4)]
+            d.retire(other, "deleted")
+            assert rows() == []
+            await d.until(lambda: len(d.children.pairs) == 1)
+
+    run(test)
+
+
 def test_an_outbound_sas_number_proves_nothing(tmp_path: Path) -> None:
     async def test() -> None:
         async with desk(tmp_path) as d:

@@ -159,6 +159,39 @@ static void released_in_order(void)
     lab_close(&lab);
 }
 
+/* A peer took less than was asked for: what it took is another child's from now on, the rest waits on and never goes.
+ */
+static void what_waits_follows_new_policies(void)
+{
+    struct lab lab;
+    struct lab_ip rest = PLAIN;
+    struct xs_sa_conf conf = outbound(1);
+    struct xs_policy rows[] = {{.selector = lab_selector(0, 0), .child = 1}, {.selector = lab_selector(0, 0)}};
+    uint8_t frame[LAB_FRAME], inner[LAB_FRAME];
+    rest.dst = "10.2.200.1";
+    rows[0].selector.remote.bits = 24;
+    conf.spi = LAB_SPI;
+    lab_open(&lab, 0, 1, 1500);
+    lab_policy(&lab, 0, 0, 0);
+    CHECK(send_ip(&lab, &rest) == XS_V_COUNT && send_ip(&lab, &PLAIN) == XS_V_COUNT);
+    CHECK(events_of(&lab, XS_EVENT_ACQUIRE) == 1);
+    pass_time(&lab, XS_HOLD_SA_NS / 2);
+    lab_install(&lab, &conf);
+    CHECK(waiting(&lab) == 2);
+    CHECK(xs_policy_replace(lab.w, rows, 2) == 0);
+    CHECK(taken(&lab, &conf, 1, frame, inner) && !memcmp(inner + 16, (uint8_t[]){10, 2, 0, 9}, 4));
+    CHECK(waiting(&lab) == 1 && lab_total(&lab) == 1);
+    CHECK(events_of(&lab, XS_EVENT_ACQUIRE) == 1); /* a second has passed, and then not for each of these */
+    for (uint32_t i = 0; i < 3; i++)
+        CHECK(xs_policy_replace(lab.w, rows, 2) == 0);
+    CHECK(waiting(&lab) == 1 && lab.w->loop->waits[0].count == 1 && events_of(&lab, XS_EVENT_ACQUIRE) == 0);
+    pass_time(&lab, XS_HOLD_SA_NS / 2 + 1000000); /* from when it came, not from the last policies */
+    CHECK(waiting(&lab) == 0 && lab_count(&lab, XS_V_DROP_NO_OUT_SA) == 1);
+    CHECK(send_ip(&lab, &rest) == XS_V_COUNT && send_ip(&lab, &PLAIN) == XS_V_ENCRYPTED);
+    CHECK(events_of(&lab, XS_EVENT_ACQUIRE) == 1);
+    lab_close(&lab);
+}
+
 /* A child that gets its SA while the peer's MAC is unknown: all of its frames go from one wait to the other. */
 static void released_into_another_wait(void)
 {
@@ -220,6 +253,7 @@ int main(int argc, char **argv)
         {"those_that_wait_for_neighbours_push_out_no_other", those_that_wait_for_neighbours_push_out_no_other},
         {"released_in_order", released_in_order},
         {"released_into_another_wait", released_into_another_wait},
+        {"what_waits_follows_new_policies", what_waits_follows_new_policies},
         {"asked_again_while_it_lasts", asked_again_while_it_lasts},
         {"asked_when_there_is_room", asked_when_there_is_room},
     };

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections import Counter, defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 import structlog
@@ -38,7 +38,7 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Pair:
     """A child's two SAs. `slot_in`, `slot_out` -1 = no worker has them (`parked` says why). `resource`: as in RFC
-    9611. `ours`: we asked for it. `guest`, `number`: of a peer that comes from anywhere (guests.py)."""
+    9611. `ours`: we asked for it. `guest`, `number`: where it is not the child as configured (guests.py)."""
 
     ike: int
     peer: str
@@ -140,7 +140,7 @@ class Children:
             if not waiting:
                 self._installed(pair, ticket, errors[0] if errors else "")
 
-        if pair.peer in self._wandering:
+        if pair.peer in self._wandering or esp.narrowed(negotiated, pair.child):
             pair.guest = (pair.ike, pair.child.index, esp.rows(negotiated))
             pair.number = self._guests.admit(pair.guest, pair.owner)
         soft, hard = limits(pair.child.negotiated)
@@ -174,10 +174,10 @@ class Children:
     def _use(self, pair: Pair) -> None:
         if pair.patience is not None:
             pair.patience.cancel()
-        if pair.guest is not None:
-            self._guests.serve(pair.guest)
         if pair.slot_out >= 0:
             self._sas.use(pair.slot_out)
+        if pair.guest is not None:
+            self._guests.serve(pair.guest)  # its policies lead to an SA that is there
         if not pair.up:
             pair.up = True
             self.rekeys += bool(pair.replaces)
@@ -189,6 +189,8 @@ class Children:
         if pair is None:
             return
         pair.retiring = True
+        if pair.guest is not None and not any(self._of_guest(pair)):
+            self._guests.withdraw(pair.guest)  # the peer takes nothing on it any more
         if event.reason == "rekeyed" or self._give_over(pair):
             self._loop.call_later(GRACE_SECONDS, self._remove, pair)
         else:
@@ -218,6 +220,12 @@ class Children:
         self._count(pair, -int(pair.up))
         pair.up = False
         self._changed(pair)
+
+    def _of_guest(self, pair: Pair) -> Iterator[Pair]:
+        """Those that go on where it ends."""
+        for other in self._of_child.get(pair.child.index, {}).values():
+            if other.guest == pair.guest and not other.retiring:
+                yield other
 
     def _give_over(self, pair: Pair) -> bool:
         """What is sent on it goes on another pair of its child, where there is one (two IKE SAs with one peer); True

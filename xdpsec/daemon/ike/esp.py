@@ -11,10 +11,11 @@ from xdpsec.channel.messages import Selector
 from xdpsec.config import proposals
 from xdpsec.config.keys import SaKey
 from xdpsec.config.suites import SUITES, Suite
-from xdpsec.config.values import Gateway
+from xdpsec.config.values import Child, Gateway
 from xdpsec.ike.events import DirectionKeys, NegotiatedChild
 from xdpsec.numbers import Protocol
 from xdpsec.policy.sa import Sa
+from xdpsec.policy.spd import selectors
 
 MAX_SELECTORS = 16  # XS_SELECTORS_MAX
 
@@ -60,6 +61,12 @@ def rows(child: NegotiatedChild) -> tuple[Selector, ...]:
             if len(found) > MAX_SELECTORS:
                 return tuple(found)
     return tuple(found)
+
+
+def narrowed(child: NegotiatedChild, configured: Child) -> bool:
+    """Less than the configuration has for it (RFC 7296 sec. 2.9), or the same in other pieces."""
+    whole = {row for row in selectors(configured) if ":" not in row.local + row.remote}
+    return set(rows(child)) != whole
 
 
 @lru_cache(maxsize=256)

@@ -1,7 +1,9 @@
-"""Peers that come from anywhere: a child of such a peer is many, one for each guest, and workers tell them apart.
+"""Children that are not as the configuration has them: of peers that come from anywhere, one for each guest, and those
+that a peer narrowed (RFC 7296 sec. 2.9). Workers tell them apart.
 
-Each guest's child has a number of its own beyond those of the configuration, and policies of its own before the
-others': what was negotiated for it, no more. Rekeyed SAs of a guest keep its number. Knows no SA.
+Each has a number of its own beyond those of the configuration, and policies of its own before the others': what was
+negotiated for it, no more. Rekeyed SAs of a guest keep its number. The rest of what a peer narrowed stays with the
+configured child: protected, and dropped where that has no SA. Knows no SA.
 """
 
 from __future__ import annotations
@@ -51,16 +53,22 @@ class Guests:
             self._guests[key] = self._guests.pop(key)
             self._tell(self._rows())
 
+    def withdraw(self, key: Key) -> None:
+        """None of its SAs lasts: what it had goes where other policies send it."""
+        guest = self._guests[key]
+        if guest.listed:
+            guest.listed = False
+            self._tell(self._rows())
+
     def leave(self, key: Key) -> None:
         """One pair of SAs less; with the last the guest is gone."""
         guest = self._guests[key]
         guest.pairs -= 1
         if guest.pairs:
             return
+        self.withdraw(key)
         del self._guests[key]
         self._free.append(guest.number)
-        if guest.listed:
-            self._tell(self._rows())
 
     def _number(self) -> int:
         if self._free:
