@@ -17,9 +17,10 @@ from pathlib import Path
 from xdpsec.channel.framing import close_all
 from xdpsec.channel.start import ControlStart, PortStart, QueueStart, WorkerStart
 from xdpsec.config.passphrase import obtain
-from xdpsec.config.values import Config, Peer
+from xdpsec.config.values import Config
 from xdpsec.daemon import regions
 from xdpsec.daemon.preflight import Account
+from xdpsec.daemon.shares import slots_of_all
 from xdpsec.errors import ConfigError, LocalError
 from xdpsec.net.afxdp import Sockets
 from xdpsec.net.door import Door
@@ -30,11 +31,7 @@ from xdpsec.workers.native import lib
 OPERATOR_SOCKET = "control.sock"
 #: A worker's answer carries its channel and a socket for each queue in one message (SCM_MAX_FD is 253).
 MAX_QUEUES = 252
-#: Two SAs for each child, and as many again for the ones whose keys were just replaced.
-SLOTS_PER_CHILD = 4
 MIN_SLOTS = 64
-#: A peer that may come from anywhere is many peers: so many at most.
-ROAD_WARRIORS = 1024
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +97,7 @@ class Holdings:
         workers, queues = self._config.gateway.workers, sum(link.queues for link in self._found)
         if queues > MAX_QUEUES:
             raise LocalError(f"the interfaces have {queues} queues, more than {MAX_QUEUES}; `ethtool -L` lowers that")
-        slots = max(MIN_SLOTS, sum(map(self._slots_of, self._config.peers)))
+        slots = max(MIN_SLOTS, sum(slots_of_all(peer, workers) for peer in self._config.peers))
         state, slots = regions.open_state(directory / "sa_state", slots, regions.boot_id())
         self._keep(state)
         size = regions.chunk_size(link.mtu for link in self._found)
@@ -108,12 +105,6 @@ class Holdings:
         for descriptor in (made.umem, made.pool, made.counters, made.handoff, *made.wake):
             self._keep(descriptor)
         return made
-
-    def _slots_of(self, peer: Peer) -> int:
-        """Most SAs of a peer at once."""
-        each = SLOTS_PER_CHILD * (1 if peer.remote else ROAD_WARRIORS)
-        spread = [child.negotiated is not None and child.negotiated.per_worker for child in peer.children]
-        return sum(each * (self._config.gateway.workers if wide else 1) for wide in spread)
 
     def _ask_passphrases(self) -> None:
         """Once for each key: a person is not asked again when control is replaced."""

@@ -100,14 +100,41 @@ def test_a_worker_that_refuses_is_told_to_the_machine(tmp_path: Path) -> None:
     run(test)
 
 
-def test_no_slot_is_left(tmp_path: Path) -> None:
+def test_a_peer_with_all_its_slots_takes_none_of_another_s(tmp_path: Path) -> None:
+    """Of 16 slots two children may have 12; a guest gets in all the same, and when something goes there is room."""
+
     async def test() -> None:
         async with desk(tmp_path) as d:
-            for ticket in range(1, 9):
-                await d.install(ticket)
-            await d.install(9)
-            assert [answer[2] for answer in d.answers[:-1]] == [""] * 8
-            assert "no slot" in str(d.answers[-1][2])
+            made = [await d.install(ticket) for ticket in range(1, 8)]
+            assert [answer[2] for answer in d.answers[:-1]] == [""] * 6
+            assert "branch has all slots of sa_state that it may have" in str(d.answers[-1][2])
+            await d.install(8, index=2)
+            await d.install(9, index=2)
+            assert [answer[2] for answer in d.answers[-2:]] == ["", ""]
+            d.retire(made[0], "deleted")
+            await d.until(lambda: len(d.slots.free()) == 2)
+            await d.install(10)
+            assert d.answers[-1][2] == ""
+
+    run(test)
+
+
+def test_who_rekeys_without_end_does_it_at_his_own_cost(tmp_path: Path) -> None:
+    """Each replaced pair would keep its slots for the whole grace; what was replaced before the last one does not."""
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            old = await d.install(1)
+            for ticket in range(2, 60):
+                new = await d.install(ticket, replaces=old.spi_in)
+                d.use(new)
+                d.retire(old, "rekeyed")
+                assert old.spi_in in d.children.pairs  # this one still takes what is on its way
+                await asyncio.sleep(0.01)  # a round trip
+                old = new
+            assert {answer[2] for answer in d.answers} == {""}
+            await d.install(60, index=2)
+            assert d.answers[-1][2] == ""
 
     run(test)
 

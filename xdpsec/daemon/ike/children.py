@@ -11,6 +11,7 @@ import random
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import structlog
 
@@ -20,6 +21,7 @@ from xdpsec.daemon.ike import esp
 from xdpsec.daemon.ike.guests import Guests, Key
 from xdpsec.daemon.ike.sas import Sas
 from xdpsec.daemon.ike.spis import Spis
+from xdpsec.daemon.shares import Shares
 from xdpsec.ike.events import InstallInbound, NegotiatedChild, Path, RetireChild, UseOutbound
 from xdpsec.policy.sa import Sa
 
@@ -84,6 +86,7 @@ class Children:
         self._show_keys, self._proved, self._guests = show_keys, proved, guests
         self._wandering = frozenset(peer.name for peer in config.peers if not peer.remote)
         self._children = {child.index: child for child in config.children}
+        self._shares = Shares(config.peers, config.gateway.workers)
         self._loop = asyncio.get_running_loop()
         self.pairs: dict[int, Pair] = {}  # by inbound SPI
         self._up: Counter[tuple[int, int | None]] = Counter()  # pairs that are up, by child and worker, None = any
@@ -125,6 +128,8 @@ class Children:
             self._installed(pair, event.ticket, "")
         elif len(esp.rows(negotiated)) > esp.MAX_SELECTORS:
             self._answer(event.ike, event.ticket, f"more than {esp.MAX_SELECTORS} pairs of prefixes")
+        elif not self._shares.may(pair.peer, pair.ike, self._sas.free):
+            self._answer(event.ike, event.ticket, f"{pair.peer} has all slots of sa_state that it may have")
         else:
             self._place(pair, negotiated, event.ticket)
 
@@ -146,8 +151,10 @@ class Children:
         soft, hard = limits(pair.child.negotiated)
         inbound, outbound = esp.pair(negotiated, self._config.gateway, pair.child.label, pair.number, soft, hard)
         self._show_keys(inbound, outbound)
-        pair.slot_in = self._sas.install(inbound, pair.owner, done)
-        pair.slot_out = self._sas.install(outbound, pair.owner, done)
+        self._shares.take(pair.peer, pair.ike, 2)
+        freed = partial(self._shares.take, pair.peer, pair.ike, -1)
+        pair.slot_in = self._sas.install(inbound, pair.owner, done, freed)
+        pair.slot_out = self._sas.install(outbound, pair.owner, done, freed)
         self._by_slot |= {slot: pair for slot in (pair.slot_in, pair.slot_out) if slot >= 0}
 
     def _installed(self, pair: Pair, ticket: int, error: str) -> None:
@@ -193,8 +200,18 @@ class Children:
             self._guests.withdraw(pair.guest)  # the peer takes nothing on it any more
         if event.reason == "rekeyed" or self._give_over(pair):
             self._loop.call_later(GRACE_SECONDS, self._remove, pair)
+            self._make_room(pair)
         else:
             self._remove(pair)
+
+    def _make_room(self, newest: Pair) -> None:
+        """Who rekeys so often that the next pair had no slot loses the grace of what was replaced before."""
+        if not self._shares.may(newest.peer, newest.ike, self._sas.free):
+            same = self._of_child[newest.child.index].values()  # guests have a child together
+            replaced = (pair for pair in same if pair.retiring and pair is not newest)
+            oldest = next((pair for pair in replaced if newest.guest is None or pair.ike == newest.ike), None)
+            if oldest is not None:
+                self._remove(oldest)
 
     def forsake(self, ike: int) -> None:
         """A machine that broke may have left pairs that it does not know of."""

@@ -39,13 +39,20 @@ class Sas:
         self._seats, self._slots, self._fleet, self._snapshots = seats, slots, fleet, snapshots
         self._free = deque(slots.free())
         self._mtus: dict[int, int] = {}  # path MTU that an outbound SA was installed with, by slot
+        self._freed: dict[int, Callable[[], None]] = {}
         self.sums: dict[tuple[int, bool], Carried] = {}
 
-    def install(self, sa: Sa, owner: int, done: Done) -> int:
-        """Give the SA a slot and its worker the SA; `done` hears "" when the worker has it, or why not. The slot, or
-        -1 when there is none."""
+    @property
+    def free(self) -> int:
+        """Slots."""
+        return len(self._free)
+
+    def install(self, sa: Sa, owner: int, done: Done, freed: Callable[[], None] = lambda: None) -> int:
+        """Give the SA a slot and its worker the SA; `done` hears "" when the worker has it, or why not, and `freed` is
+        called when the slot is free again. The slot, or -1 when there is none."""
         if not self._free:
             done("no slot of sa_state is free")
+            freed()
             return -1
         slot = self._free.popleft()
         limit = LIMIT_ESN if sa.esn else LIMIT
@@ -54,6 +61,7 @@ class Sas:
         self._seats.add(seat)
         message = self._snapshots.install(seat)
         self._mtus[slot] = message.path_mtu
+        self._freed[slot] = freed
         self._post(owner, message, lambda error: self._installed(seat, error, done))
         wipe(message)
         return slot
@@ -134,6 +142,7 @@ class Sas:
         self.sums[key] = carried
         self._slots.clear(seat.slot)
         self._free.append(seat.slot)
+        self._freed.pop(seat.slot)()
 
     def _post(self, worker: int, message: words.Message, done: Done) -> None:
         call = self._fleet.post(worker, message)
