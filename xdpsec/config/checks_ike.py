@@ -74,6 +74,8 @@ def _auth(path: Path, auth: AuthTable) -> Iterator[Refusal]:
         yield path, "names neither a secret nor a certificate", 'write auth = { psk_file = "/etc/xdpsec/NAME.psk" }'
     elif not auth.psk_file and not auth.ca:
         yield (*path, "ca"), "is missing: nobody vouches for the peer", 'add ca = ["/etc/xdpsec/ca.pem"]'
+    if auth.ocsp and not auth.certificate:
+        yield (*path, "ocsp"), "is about a certificate", "add certificate and key, or remove it"
     if auth.passphrase and not auth.key:
         yield (*path, "passphrase"), "is for a key", "add certificate and key, or remove it"
 

@@ -48,6 +48,7 @@ def _auth(table: AuthTable) -> Auth:
         passphrase=table.passphrase or "",
         ca=tuple(table.ca or ()),
         crl=tuple(table.crl),
+        ocsp=table.ocsp or "",
         revocation=table.revocation,
         send_certificate=table.send_certificate,
         signature=table.signature,

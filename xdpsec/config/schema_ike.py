@@ -54,6 +54,9 @@ class AuthTable(Table):
     """PEM files with the authorities that may vouch for the peer."""
     crl: list[FilePath] = []
     """Files with revocation lists, DER or PEM, beside those that certificates point to."""
+    ocsp: FilePath | None = None
+    """File with an OCSP response about our certificate, DER, for peers that ask for one (RFC 4806). It is read again
+    every ten minutes: a timer may fetch it."""
     revocation: Literal["strict", "if-available", "off"] = "if-available"
     """Whether a peer's certificate must be known not to be revoked."""
     send_certificate: Literal["always", "asked", "never"] = "always"

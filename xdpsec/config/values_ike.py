@@ -25,6 +25,7 @@ class Auth:
     passphrase: str = ""
     ca: tuple[str, ...] = ()
     crl: tuple[str, ...] = ()
+    ocsp: str = ""
     revocation: str = "if-available"
     send_certificate: str = "always"
     signature: str = "auto"
@@ -37,7 +38,7 @@ class Auth:
     @property
     def public(self) -> tuple[str, ...]:
         """Files that anybody may read and only root may write."""
-        return tuple(file for file in (self.certificate, *self.ca, *self.crl) if file)
+        return tuple(file for file in (self.certificate, self.ocsp, *self.ca, *self.crl) if file)
 
 
 @dataclass(frozen=True, slots=True)

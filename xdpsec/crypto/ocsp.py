@@ -22,11 +22,13 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, ExtendedKeyUsag
 from xdpsec.crypto import claims, der
 from xdpsec.crypto.malformed import MALFORMED
 from xdpsec.crypto.signing import PublicKey, usable
+from xdpsec.errors import LocalError
 
 SKEW = 300.0  # seconds that clocks may differ
 #: An answer without nextUpdate says that there is always a newer one: it is believed so long.
 UNDATED = 3600.0
 MAX_SIZE = 1 << 20
+MAX_STAPLE = 16 << 10  # of ours, which goes into a message beside the certificate
 _HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
     "sha1": hashes.SHA1,  # of CertIDs: a name, no protection
     "sha256": hashes.SHA256,
@@ -41,6 +43,35 @@ class Answer:
 
     revoked: bool
     until: float
+
+
+class Staple:
+    """An OCSP response about a certificate of ours, to go with it (RFC 4806): the newest that was put here."""
+
+    __slots__ = ("_data", "_serial", "_until")
+
+    def __init__(self, certificate: x509.Certificate) -> None:
+        self._serial = certificate.serial_number
+        self._data, self._until = b"", 0.0
+
+    def put(self, data: bytes) -> None:
+        """LocalError, and no change, when `data` is no response about the certificate, DER. Whether its signature holds
+        is for the peer to say."""
+        try:
+            response = ocsp.load_der_ocsp_response(data)
+            about = [one for one in response.responses if one.serial_number == self._serial]
+        except MALFORMED:
+            raise LocalError("is no OCSP response that we can read; write one in DER") from None
+        if len(data) > MAX_STAPLE:
+            raise LocalError("is larger than 16 KiB; ask for our certificate alone")
+        if not about:
+            raise LocalError("says nothing of our certificate; ask the responder about that one")
+        since, until = about[0].this_update_utc.timestamp(), about[0].next_update_utc
+        self._data, self._until = data, until.timestamp() if until else since + UNDATED
+
+    def at(self, wall: float) -> bytes:
+        """DER; empty where there is none, or its time is over."""
+        return self._data if wall < self._until else b""
 
 
 def urls(certificate: x509.Certificate, issuer: x509.Certificate) -> list[str]:

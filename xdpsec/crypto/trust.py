@@ -75,6 +75,11 @@ class Trust:
         self._paths = Paths(self.anchors, self._known.crls)
 
     @property
+    def asks_ocsp(self) -> bool:
+        """An OCSP response beside the peer's certificate is of use (RFC 4806)."""
+        return self._revocation != "off"
+
+    @property
     def announced(self) -> tuple[Announcement, ...]:
         """The methods that we can verify, for SUPPORTED_AUTH_METHODS (RFC 9593)."""
         return signatures()

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from xdpsec.config.values_ike import Auth
 from xdpsec.crypto import claims, keyfile
 from xdpsec.crypto.malformed import MALFORMED
+from xdpsec.crypto.ocsp import Staple
 from xdpsec.crypto.revocation import Revocation, load_crls
 from xdpsec.crypto.schemes import preferred
 from xdpsec.crypto.signing import PrivateKey, Signer, describe
@@ -66,6 +67,7 @@ class Credentials:
         """`passphrases`: key file -> passphrase of those that are encrypted."""
         self._files, self._passphrases = files, passphrases
         self._signers: dict[tuple[str, str, str], Signer] = {}
+        self._staples: dict[tuple[str, str], Staple] = {}
         self._trusts: dict[tuple[object, ...], Trust] = {}
         self._seen: dict[str, tuple[x509.Certificate, ...]] = {}
         self.known = Revocation()
@@ -84,6 +86,26 @@ class Credentials:
                 fix = "name a file with CRLs, PEM or one in DER"
                 raise ConfigError(file, 0, "", "holds no revocation list that we can read", fix) from None
         self.known.put_files(found)
+
+    def staple(self, auth: Auth) -> Staple | None:
+        """What goes with our certificate where a peer asks, None where no file is named."""
+        if not auth.ocsp or not auth.certificate:
+            return None
+        name = (auth.ocsp, auth.certificate)
+        if name not in self._staples:
+            self._staples[name] = Staple(self._certificates(auth.certificate)[0])
+            self.renew_staples({auth.ocsp: self._files[auth.ocsp]})
+        return self._staples[name]
+
+    def renew_staples(self, files: Mapping[str, bytes]) -> None:
+        """These instead of what the same files held before; ConfigError when one is of no use."""
+        for (file, _), staple in self._staples.items():
+            if file in files:
+                try:
+                    staple.put(files[file])
+                except LocalError as error:
+                    text, _, fix = str(error).partition("; ")
+                    raise ConfigError(file, 0, "", text, fix) from None
 
     def signer(self, auth: Auth) -> Signer | None:
         """Our key with its certificates, None where none is named."""
@@ -112,6 +134,7 @@ class Credentials:
         if not auth.certificate:
             return
         self._certificates(auth.certificate)
+        self.staple(auth)
         try:
             locked = keyfile.encrypted(self._files[auth.key])
         except LocalError as error:

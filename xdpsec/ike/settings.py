@@ -88,12 +88,25 @@ class Signer(Protocol):
         ...
 
 
+class Staple(Protocol):
+    """An OCSP response about our own certificate, for peers that ask (crypto/ocsp.py)."""
+
+    def at(self, wall: float) -> bytes:
+        """DER; empty where there is none that still holds."""
+        ...
+
+
 class Trust(Protocol):
     """Whom we believe (crypto/trust.py)."""
 
     @property
     def authorities(self) -> bytes:
         """Concatenated SHA-1 hashes of the anchors' public keys, for CERTREQ (RFC 7296 sec. 3.7)."""
+        ...
+
+    @property
+    def asks_ocsp(self) -> bool:
+        """Ask for an OCSP response beside the certificate (RFC 4806)."""
         ...
 
     def verify(
@@ -122,6 +135,7 @@ class LocalAuth:
     psk: bytes = field(default=b"", repr=False)
     signer: Signer | None = None
     certificates: str = "always"
+    staple: Staple | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -138,6 +138,7 @@ ROWS = [
     (', key = "/etc/xdpsec/hq.key"', "", 15, f"{ROAD}.auth.key", "beside certificate"),
     (', ca = ["/etc/xdpsec/ca.pem"]', "", 15, f"{ROAD}.auth.ca", "nobody vouches"),
     (PSK, PSK.replace(" }", ', passphrase = "prompt" }'), 9, f"{BRANCH}.auth.passphrase", "is for a key"),
+    (PSK, PSK.replace(" }", ', ocsp = "/etc/xdpsec/gw.ocsp" }'), 9, f"{BRANCH}.auth.ocsp", "is about a certificate"),
     (PSK, "", 7, f"{BRANCH}.local_id", "is for peers with auth"),
     (LAN, LAN.replace(" }", f", {MANUAL} }}"), 10, f"{BRANCH}.children.lan.manual", "no place in a peer with auth"),
     ('remote_id = "*.road.example.net"', "", 12, f"{ROAD}.remote_id", "who may come"),

@@ -22,7 +22,7 @@ from xdpsec.ike.identities import parse_identity
 
 GW = parse_identity("gw.example.org")
 DAY = 86400.0
-CRL = "/list.crl"
+CRL, OCSP = "/list.crl", "/gw.ocsp"
 
 
 class World:
@@ -31,14 +31,14 @@ class World:
     def __init__(self, folder: Path) -> None:
         self.root = Authority(folder, "/CN=root")
         self.leaf = self.root.issue("/CN=gw", LEAF + "subjectAltName=DNS:gw.example.org\n")
-        self.files = {"/ca.pem": pem(self.root.certificate), CRL: self.list()}
+        self.files = {"/ca.pem": pem(self.root.certificate), CRL: self.list(), "/gw.pem": pem(self.leaf)}
         self.credentials = Credentials(self.files, {})
         self.credentials.load_crls([CRL])
         made = self.credentials.trust(Auth(ca=("/ca.pem",), revocation="strict"))
         assert made is not None
         self.trust: Trust = made
         self.now = time.time() + 60
-        self.upkeep = Upkeep(self.credentials, [CRL, CRL], self.read, lambda: self.now)
+        self.upkeep = Upkeep(self.credentials, [CRL, CRL], [], self.read, lambda: self.now)
 
     def list(self, *revoked: object) -> bytes:
         return self.root.crl(*revoked).public_bytes(Encoding.PEM)  # type: ignore[arg-type]
@@ -92,6 +92,25 @@ def test_what_was_known_outlives_a_broken_file(world: World, broken: bytes | Non
     assert len(said) == 1
     assert CRL in said[0].get("file", "") + said[0]["why"]
     assert not world.believes()
+
+
+def test_what_is_said_of_our_own_certificate(world: World) -> None:
+    world.files[OCSP] = world.root.ocsp(world.leaf)
+    world.upkeep = Upkeep(world.credentials, [], [OCSP, OCSP], world.read)
+    staple = world.credentials.staple(Auth(certificate="/gw.pem", key="/gw.key", ocsp=OCSP))
+    assert staple is not None
+    assert staple.at(world.now) == world.files[OCSP]
+    assert staple.at(world.now + 2 * DAY) == b""  # it holds for a day
+    world.files[OCSP] = world.root.ocsp(world.leaf, days=7)
+    asyncio.run(world.upkeep.renew())
+    assert staple.at(world.now + 2 * DAY) == world.files[OCSP]
+    for wrong, sentence in ((b"?", "no OCSP response"), (world.root.ocsp(world.root.certificate), "says nothing of")):
+        world.files[OCSP] = wrong
+        with structlog.testing.capture_logs() as said:
+            asyncio.run(world.upkeep.renew())
+        assert [one["event"] for one in said] == ["OCSP response is refused; the one before stays"]
+        assert sentence in said[0]["why"]
+        assert staple.at(world.now + 2 * DAY)
 
 
 def test_an_unchanged_list_costs_nothing(world: World) -> None:

@@ -62,6 +62,42 @@ def agreed(both: Pair) -> None:
     assert len(both.a.installed) == 1
 
 
+class Staple:
+    """What the host has to say of its certificate."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.asked = data, 0
+
+    def at(self, wall: float) -> bytes:
+        self.asked += 1
+        return self.data
+
+
+@pytest.mark.parametrize("side", ["a", "b"])
+@pytest.mark.parametrize("revocation", ["strict", "if-available", "off"])
+def test_an_ocsp_response_comes_along_where_it_is_asked_for(root: Authority, side: str, revocation: str) -> None:
+    """RFC 4806: CERTREQ of encoding 14, and the response in a CERT payload beside the certificate."""
+    proof = signer(root, side)
+    staple = Staple(root.ocsp(x509.load_der_x509_certificate(proof.certificates[0])))
+    other = LocalAuth(psk=PSK)
+    mine = LocalAuth(signer=proof, staple=staple)
+
+    def made() -> Pair:
+        believes = RemoteAuth(psk=PSK, trust=Trust([root.certificate], revocation=revocation))
+        settings = peer(local_auth=mine if side == "a" else other, remote_auth=believes)
+        return timed(settings, mirrored(settings, local_auth=mine if side == "b" else other))
+
+    agreed(both := made())
+    assert not both.a.told(FetchWanted)
+    assert not both.b.told(FetchWanted)
+    assert staple.asked == (revocation != "off")
+    staple.data = b""
+    if revocation == "strict":
+        refused(made(), "nobody says whether certificate", by="b" if side == "a" else "a")
+    else:
+        agreed(made())
+
+
 def refused(both: Pair, sentence: str, by: str = "b") -> None:
     """That side refuses the other's proof with these words, and both end with AUTHENTICATION_FAILED."""
     meet(both)

@@ -185,6 +185,7 @@ class Anchors:
     """A trust with fifty authorities."""
 
     authorities = b"a" * 1000
+    asks_ocsp = True
     announced = ()
 
     def verify(self, *_: object) -> object:

@@ -60,7 +60,7 @@ def _peer(
         local_id=local_id,
         remote_id=remote_id,
         named=remote_id.exact if ike.send_remote_id and not _spelled_by_others(remote_id) else None,
-        local_auth=LocalAuth(psk=psk, signer=signer, certificates=ike.auth.send_certificate),
+        local_auth=LocalAuth(psk, signer, ike.auth.send_certificate, credentials.staple(ike.auth)),
         remote_auth=RemoteAuth(psk=psk, trust=trust),
         ike_offers=_ike_offers(tuple(ike.offers)),
         children=tuple(_child(child, child.negotiated, workers, ike) for child in peer.children if child.negotiated),

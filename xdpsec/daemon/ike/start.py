@@ -62,7 +62,8 @@ async def prepare(config: Config, supervisor: Peer) -> Prepared | None:
     credentials.load_crls(crls)
     book = Book(peers.settings(config, found, credentials, route), route)
     _warn(config, found, credentials, book)
-    upkeep = Upkeep(credentials, crls, lambda file: files.read_again(file, supervisor))
+    staples = [ike.auth.ocsp for _, ike in config.ike_peers if ike.auth.ocsp]
+    upkeep = Upkeep(credentials, crls, staples, lambda file: files.read_again(file, supervisor))
     return Prepared(book, Udp(await _sockets(supervisor)), helper, credentials, upkeep)
 
 

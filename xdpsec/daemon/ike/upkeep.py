@@ -1,4 +1,5 @@
-"""What certificates need while the gateway runs: revocation lists read again, ends told ahead, old answers forgotten.
+"""What certificates need while the gateway runs: revocation lists read again, and OCSP responses about our own; ends
+told ahead, old answers forgotten.
 
 A revocation list in a file is replaced by whoever publishes it; what was read at start would only grow old. A file that
 cannot be read any more leaves what is known, and says so.
@@ -22,12 +23,18 @@ Read = Callable[[str], Awaitable[bytes]]
 
 
 class Upkeep:
-    """`crls` are files, `read` gets the bytes of one."""
+    """`crls` and `staples` are files, `read` gets the bytes of one."""
 
     def __init__(
-        self, credentials: Credentials, crls: Sequence[str], read: Read, wall: Callable[[], float] = time.time
+        self,
+        credentials: Credentials,
+        crls: Sequence[str],
+        staples: Sequence[str],
+        read: Read,
+        wall: Callable[[], float] = time.time,
     ) -> None:
-        self._credentials, self._crls, self._read, self._wall = credentials, tuple(dict.fromkeys(crls)), read, wall
+        self._credentials, self._read, self._wall = credentials, read, wall
+        self._crls, self._staples = tuple(dict.fromkeys(crls)), tuple(dict.fromkeys(staples))
         #: File, name and end (seconds since 1970) of each certificate of ours and of the authorities.
         self.ends = credentials.ends()
         self._told = 0.0
@@ -59,15 +66,22 @@ class Upkeep:
             )
 
     async def renew(self) -> None:
-        """Read the lists again."""
+        """Read the lists again, and the responses about our own certificates."""
+        try:
+            self._credentials.renew_crls(await self._read_all(self._crls, "revocation list"))
+        except XdpsecError as error:
+            log.warning("revocation list is refused; what it said before stays", why=str(error))
+        try:
+            self._credentials.renew_staples(await self._read_all(self._staples, "OCSP response"))
+        except XdpsecError as error:
+            log.warning("OCSP response is refused; the one before stays", why=str(error))
+        self._credentials.known.expire(self._wall())
+
+    async def _read_all(self, files: Sequence[str], what: str) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
-        for file in self._crls:
+        for file in files:
             try:
                 found[file] = await self._read(file)
             except (XdpsecError, OSError) as error:
-                log.warning("revocation list cannot be read again", file=file, why=str(error))
-        try:
-            self._credentials.renew_crls(found)
-        except XdpsecError as error:
-            log.warning("revocation list is refused; what it said before stays", why=str(error))
-        self._credentials.known.expire(self._wall())
+                log.warning(f"{what} cannot be read again", file=file, why=str(error))
+        return found

@@ -15,7 +15,7 @@ from xdpsec.crypto.announce import SHARED_KEY, Announcement, build_announcements
 from xdpsec.crypto.schemes import HASHES
 from xdpsec.crypto.suites import Suite
 from xdpsec.ike import proposals
-from xdpsec.ike.settings import Algorithm, PeerSettings
+from xdpsec.ike.settings import Algorithm, PeerSettings, Trust
 from xdpsec.ike.v2.sa import IkeSa
 from xdpsec.numbers import CertEncoding, NotifyType
 from xdpsec.wire.payloads import CertificateRequest, Notify, Payload
@@ -39,6 +39,7 @@ class Both:
     hashes: frozenset[int]
     methods: tuple[Announcement, ...]
     certificates: bool
+    ocsp: bool
 
     @classmethod
     def of(cls, payloads: Sequence[Payload]) -> Both:
@@ -52,8 +53,12 @@ class Both:
             NotifyType.CHILDLESS_IKEV2_SUPPORTED in seen,
             frozenset(int.from_bytes(hashes[at : at + 2], "big") for at in range(0, len(hashes) - 1, 2)),
             parse_announcements(seen.get(NotifyType.SUPPORTED_AUTH_METHODS, b"")),
-            any(type(value) is CertificateRequest for value in payloads),
+            *(_asks(payloads, one) for one in (CertEncoding.X509_SIGNATURE, CertEncoding.OCSP)),
         )
+
+
+def _asks(payloads: Sequence[Payload], encoding: int) -> bool:
+    return any(type(value) is CertificateRequest and value.encoding == encoding for value in payloads)
 
 
 def _hybrids(peer: PeerSettings) -> bool:
@@ -85,18 +90,23 @@ def answered(candidates: Sequence[PeerSettings], both: Both, payloads: Sequence[
         (bool(trusts) and bool(both.hashes), NotifyType.SIGNATURE_HASH_ALGORITHMS, _HASHES),
         (any(peer.childless != "never" for peer in candidates), NotifyType.CHILDLESS_IKEV2_SUPPORTED, b""),
     )
-    request = certificate_request([trust.authorities for trust in trusts])
     said = tuple(Notify(kind, data) for wanted, kind, data in rows if wanted)
-    return *said, *request, *announced(candidates)
+    return *said, *certificate_request(trusts), *ocsp_request(trusts), *announced(candidates)
 
 
 _FRAGMENTS = (NotifyType.IKEV2_FRAGMENTATION_SUPPORTED, b"")
 
 
-def certificate_request(authorities: Sequence[bytes]) -> tuple[CertificateRequest, ...]:
+def certificate_request(trusts: Sequence[Trust]) -> tuple[CertificateRequest, ...]:
     """One CERTREQ that names every anchor once."""
-    hashes = dict.fromkeys(one[at : at + 20] for one in authorities for at in range(0, len(one), 20))
-    return (CertificateRequest(CertEncoding.X509_SIGNATURE, b"".join(hashes)),) if authorities else ()
+    known = [trust.authorities for trust in trusts]
+    hashes = dict.fromkeys(one[at : at + 20] for one in known for at in range(0, len(one), 20))
+    return (CertificateRequest(CertEncoding.X509_SIGNATURE, b"".join(hashes)),) if known else ()
+
+
+def ocsp_request(trusts: Sequence[Trust]) -> tuple[CertificateRequest, ...]:
+    """For an OCSP response of whichever responder speaks for the certificate: we name none (RFC 4806 sec. 3.1)."""
+    return (CertificateRequest(CertEncoding.OCSP, b""),) if any(trust.asks_ocsp for trust in trusts) else ()
 
 
 def announced(candidates: Sequence[PeerSettings]) -> tuple[Notify, ...]:
@@ -120,6 +130,7 @@ def adopt(m: Machine, sa: IkeSa, both: Both) -> None:
     shake.hashes = both.hashes
     shake.methods = both.methods
     shake.asked_certificates = both.certificates
+    shake.asked_ocsp = both.ocsp
 
 
 def proceed(m: Machine, sa: IkeSa) -> None:

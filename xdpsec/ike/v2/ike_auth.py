@@ -90,11 +90,12 @@ class Authenticate:
         # commit
         self.unused = offered.spi if offered is not None else 0
         context = Context(offered, ppk, sa.outbox.next_id)
-        trust = peer.remote_auth.trust
+        trusts = [peer.remote_auth.trust] if peer.remote_auth.trust is not None else []
         payloads = (
             IdInitiator(peer.local_id.kind, peer.local_id.data),
-            *_certificates(peer, shake),
-            *extensions.certificate_request([trust.authorities] if trust is not None else []),
+            *_certificates(m, peer, shake),
+            *extensions.certificate_request(trusts),
+            *extensions.ocsp_request(trusts),
             *((IdResponder(peer.named.kind, peer.named.data),) if peer.named is not None else ()),
             Auth(method, data),
             *((configuration.request(peer.ask_addresses),) if peer.ask_addresses else ()),
@@ -172,12 +173,15 @@ def _initial_contact(m: Machine) -> tuple[Notify, ...]:
     return () if m.registry.established(m.settings.name) else (Notify(NotifyType.INITIAL_CONTACT),)
 
 
-def _certificates(peer: PeerSettings, shake: Handshake) -> tuple[Certificate, ...]:
+def _certificates(m: Machine, peer: PeerSettings, shake: Handshake) -> tuple[Certificate, ...]:
+    """Ours, and what its authority says of it where the peer asks (RFC 4806)."""
     local = peer.local_auth
     wanted = local.certificates == "always" or (local.certificates == "asked" and shake.asked_certificates)
     if local.signer is None or not wanted:
         return ()
-    return tuple(Certificate(CertEncoding.X509_SIGNATURE, one) for one in local.signer.certificates)
+    chain = tuple(Certificate(CertEncoding.X509_SIGNATURE, one) for one in local.signer.certificates)
+    staple = local.staple.at(m.host.wall()) if local.staple is not None and shake.asked_ocsp else b""
+    return (*chain, Certificate(CertEncoding.OCSP, staple)) if staple else chain
 
 
 # --- the peer asks ------------------------------------------------------------------------------------------
@@ -199,6 +203,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     yield from authenticate.judge(m, sa, peer, identity, proof, octets.of(True, identity, used), payloads)
     both = extensions.Both.of(payloads)
     shake.asked_certificates |= both.certificates
+    shake.asked_ocsp |= both.ocsp
     shake.methods = both.methods or shake.methods
     method, data = yield from authenticate.prove(peer, sa, octets.of(False, peer.local_id, used))
     m.peer = peer  # proved: what follows is told under its name
@@ -212,7 +217,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
         children.adopt(m, sa, deal, initiator=False)
     return (
         IdResponder(peer.local_id.kind, peer.local_id.data),
-        *_certificates(peer, shake),
+        *_certificates(m, peer, shake),
         Auth(method, data),
         *((Notify(NotifyType.PPK_IDENTITY),) if ppk is not None else ()),
         *child,

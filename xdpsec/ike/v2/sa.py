@@ -127,6 +127,7 @@ class Handshake:
             "ppk",
             "childless",
             "asked_certificates",
+            "asked_ocsp",
         ),
         *("intauth_i", "intauth_r", "octets", "heard_octets", "secret"),
     )
@@ -152,6 +153,7 @@ class Handshake:
         self.ppk = False  # both sent USE_PPK
         self.childless = False  # the responder sent CHILDLESS_IKEV2_SUPPORTED
         self.asked_certificates = False  # the peer sent CERTREQ
+        self.asked_ocsp = False  # and one for an OCSP response
         self.intauth_i = b""  # RFC 9242 sec. 3.3.2
         self.intauth_r = b""
         self.octets = b""  # of the last sealed message of ours, as IntAuth takes it
