@@ -14,6 +14,14 @@ from xdpsec.demo.lab import Lab
 LEFT_PORT, RIGHT_PORT = "l0", "r0"
 #: The interface of either side towards the router.
 OUTSIDE = "wan0"
+HELD = "held"
+#: Port 500, and on port 4500 what has the marker of RFC 3948 sec. 2.2.
+HOLD = (
+    f"add table ip {HELD}",
+    f"add chain ip {HELD} forward {{ type filter hook forward priority 0; }}",
+    *(f"add rule ip {HELD} forward udp {end} 500 drop" for end in ("sport", "dport")),
+    *(f"add rule ip {HELD} forward udp {end} 4500 @th,64,32 0 drop" for end in ("sport", "dport")),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +54,16 @@ class Ground:
             yield
         finally:
             self.lab.inside(self.router, "iptables", "-t", "nat", "-D", *rule)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """No IKE message passes the router; ESP does, in UDP too."""
+        for line in HOLD:
+            self.lab.inside(self.router, "nft", *line.split())
+        try:
+            yield
+        finally:
+            self.lab.inside(self.router, "nft", "delete", "table", "ip", HELD)
 
 
 def arrive(case: Case, device: str, left: bool) -> list[str]:

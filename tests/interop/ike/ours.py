@@ -7,6 +7,7 @@ through its CLI, as an operator has it.
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -19,7 +20,7 @@ from interop.ike.sides import Child, Pings, Sa, ping_words, read_ping, until
 from interop.ike.words import ALGORITHMS, ENCR, INTEG, KE, PRF
 from xdpsec import numbers
 from xdpsec.channel import negotiation as words
-from xdpsec.channel.operator import Sas, SasQuery
+from xdpsec.channel.operator import Drops, DropsQuery, Sas, SasQuery
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
 
@@ -139,6 +140,15 @@ class Ours:
     def ping(self, source: str, destination: str, count: int, interval: float = 0.05) -> Pings:
         words = ping_words(source, destination, count, interval)
         return read_ping(self.lab.inside(self.host_namespace, *words, check=False, timeout=60 + count * interval))
+
+    def counted(self) -> dict[str, int]:
+        """As `xdpsec drops` tells, whatever door and workers did with frames."""
+        with self._client() as client:
+            told = shapes.drops(client.ask(DropsQuery(), Drops))
+        found: Counter[str] = Counter()
+        for place in (*told["door"].values(), *told["workers"].values()):
+            found.update(place)
+        return found
 
     def sas(self, case: Case) -> list[Sa]:
         """As `xdpsec list-peers` and `list-sas` tell."""

@@ -11,13 +11,13 @@ from netns.rig.tap import Frame
 
 from interop.ike import words
 from interop.ike.cases import LEFT_OUTER, Case
+from interop.ike.crossing import at_once
 from interop.ike.frames import ike_messages
 from interop.ike.pinging import Pinging
+from interop.ike.returning import back_at_once, peer_killed, we_killed
 from interop.ike.sides import Child, only, settled, until
-from interop.ike.stage import PINGS, Both, Stage, summary
+from interop.ike.stage import PING_INTERVAL, PINGS, Both, Stage, summary
 
-#: Traffic under which keys change: 50 packets a second each way.
-PING_INTERVAL = 0.02
 TIMES = 100
 #: The old IKE SA stays beside the new one for a while.
 REAUTH_SECONDS = 40.0
@@ -138,28 +138,6 @@ def _fragments(frames: list[Frame], case: Case) -> tuple[int, int]:
     return found.count(LEFT_OUTER), found.count(case.right_outer)
 
 
-def peer_killed(stage: Stage) -> str:
-    """The peer dies as by a power cut: we notice."""
-    stage.begin()
-    stage.carry()
-    stage.right.kill()
-    began = time.monotonic()
-    until(lambda: not stage.left.sas(stage.case), "the left side noticed", 240.0)
-    stage.right.start()
-    return f"noticed after {time.monotonic() - began:.0f} s"
-
-
-def we_killed(stage: Stage) -> str:
-    """The same the other way round: the peer notices."""
-    stage.begin()
-    stage.carry()
-    stage.left.kill()
-    began = time.monotonic()
-    until(lambda: not stage.right.sas(stage.case), "the peer noticed", 240.0)
-    stage.left.start()
-    return f"noticed after {time.monotonic() - began:.0f} s"
-
-
 def childless(stage: Stage) -> str:
     """IKE_AUTH without a child (RFC 6023); the child comes by CREATE_CHILD_SA, with a key exchange of its own."""
     both = stage.begin(first=False)
@@ -273,6 +251,7 @@ PLAYS: dict[str, Callable[[Stage], str]] = {
     "fragments": fragments,
     "peer-killed": peer_killed,
     "we-killed": we_killed,
+    "back-at-once": back_at_once,
     "childless": childless,
     "mobike": mobike,
     "pool": pool,
@@ -280,4 +259,5 @@ PLAYS: dict[str, Callable[[Stage], str]] = {
     "defaults": defaults,
     "reauthenticated": reauthenticated,
     "cookie": cookie,
+    "at-once": at_once,
 }

@@ -90,6 +90,10 @@ class Side(Protocol):
     def ping(self, source: str, destination: str, count: int, interval: float = 0.05) -> Pings:
         """From a host of this side."""
 
+    def counted(self) -> dict[str, int]:
+        """What it counts of packets and what became of them, by name: for the detail of a red row. Empty of one that
+        does not tell."""
+
     def take(self, leased: str) -> None:
         """Let a host have the address that the other side leased."""
 
@@ -111,15 +115,16 @@ def only(side: Side, case: Case) -> Sa:
     return found[0]
 
 
-def until(true: Callable[[], bool], what: str, seconds: float = UP_SECONDS) -> None:
-    """Wait for something that nobody tells."""
+def until(true: Callable[[], bool], what: str | Callable[[], str], seconds: float = UP_SECONDS) -> None:
+    """Wait for something that nobody tells; `what` may be said at the end alone."""
     end = time.monotonic() + seconds
     while not true():
-        assert time.monotonic() < end, f"not within {seconds:.0f} s: {what}"
+        if time.monotonic() >= end:
+            raise AssertionError(f"not within {seconds:.0f} s: {what if isinstance(what, str) else what()}")
         time.sleep(STEP)
 
 
-def settled(side: Side, case: Case, changed: Callable[[Sa], bool] = lambda sa: True) -> Sa:
+def settled(side: Side, case: Case, changed: Callable[[Sa], bool] = lambda sa: True, seconds: float = UP_SECONDS) -> Sa:
     """Once there is one SA with one child again, and `changed` says that it is the new one."""
     found: list[Sa] = []
 
@@ -127,7 +132,7 @@ def settled(side: Side, case: Case, changed: Callable[[Sa], bool] = lambda sa: T
         found[:] = side.sas(case)
         return len(found) == 1 and len(found[0].children) == 1 and changed(found[0])
 
-    until(one, f"one SA with one child, there are {found}")
+    until(one, lambda: f"one SA with one child, there are {found}", seconds)
     return found[0]
 
 

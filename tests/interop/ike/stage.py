@@ -15,6 +15,8 @@ from interop.ike.ground import Ground
 from interop.ike.sides import Child, Sa, Side, only, settled, until
 
 PINGS = 4
+#: Traffic under which keys change: 50 packets a second each way.
+PING_INTERVAL = 0.02
 #: How strongSwan's log calls a proof of the matrix.
 AUTH_NAMES = {
     "psk": "pre-shared key", "rsa": "RSA signature", "rsa-sha256": "RSA_EMSA_PKCS1_SHA2_256",
@@ -115,17 +117,26 @@ class Stage:
     def carry(self) -> Child:
         """Packets both ways, which the peer counted; what it says of its child now."""
         case = self.case
-        before = only(self.right, case).children[0].packets
+        before, counted = only(self.right, case).children[0].packets, self.left.counted()
         for side, source, destination in (
             (self.left, case.left_host, case.right_host),
             (self.right, case.right_host, case.left_host),
         ):
             got = side.ping(source, destination, PINGS)
-            assert got.received == PINGS, f"{got.received} of {PINGS} pings from {source} were answered"
+            assert got.received == PINGS, (
+                f"{got.received} of {PINGS} pings from {source} were answered; {self._grown(before, counted)}"
+            )
         child = only(self.right, case).children[0]
         grown = [now - then for now, then in zip(child.packets, before, strict=True)]
         assert min(grown) >= 2 * PINGS, f"the peer counts {grown} packets in and out"
         return child
+
+    def _grown(self, before: tuple[int, int], counted: dict[str, int]) -> str:
+        """Where packets ended meanwhile."""
+        now = self.left.counted()
+        ours = {name: count - counted.get(name, 0) for name, count in now.items() if count != counted.get(name, 0)}
+        peers = [sa.children[0].packets for sa in self.right.sas(self.case) if sa.children]
+        return f"the peer counted {before} before and {peers} now, we meanwhile {ours}"
 
     def end(self) -> None:
         """One side deletes, the other has nothing left of it; but where we were told to be up, we call again."""

@@ -153,6 +153,9 @@ class Charon:
         self._moved = self._left
         return new
 
+    def counted(self) -> dict[str, int]:
+        return {}
+
     def take(self, leased: str) -> None:
         """It has put the address on its loopback interface itself."""
 
@@ -196,7 +199,7 @@ class NamespaceCharon(Charon):
 
     def load(self, case: Case, left: bool) -> None:
         self._mark = (self.directory / "charon.log").stat().st_size
-        for line in (*arrive(case, OUTSIDE, left), f"address add {_host(case, left)}/32 dev lo"):
+        for line in (*arrive(case, OUTSIDE, left), f"address replace {_host(case, left)}/32 dev lo"):
             self.lab.ip(self.namespace, *line.split())
         super().load(case, left)
 
@@ -258,7 +261,7 @@ class GuestCharon(Charon):
     def load(self, case: Case, left: bool) -> None:
         # opened for appending: cut, it goes on at its new end
         self.guest.run("truncate", "-s0", "/run/charon.log")
-        self.guest.ip(*arrive(case, "vec0", left), f"address add {_host(case, left)}/32 dev lo")
+        self.guest.ip(*arrive(case, "vec0", left), f"address replace {_host(case, left)}/32 dev lo")
         super().load(case, left)
 
     def unload(self, case: Case) -> None:
@@ -274,7 +277,11 @@ class GuestCharon(Charon):
         self.guest.ip(f"address add {new}/16 dev vec0", f"address del {old}/16 dev vec0")
 
     def kill(self) -> None:
-        self.guest.run("sh", "-c", "kill -9 $(cat /run/pid); rm -f /run/charon.pid")
+        # with a power cut its kernel's SAs go too
+        self.guest.run(
+            "sh", "-c",
+            "kill -9 $(cat /run/pid); rm -f /run/charon.pid; ip xfrm state flush; ip xfrm policy flush",
+        )  # fmt: skip
 
     def log(self) -> str:
         return self.guest.run("cat", "/run/charon.log")
@@ -295,7 +302,7 @@ def connection(case: Case, left: bool) -> dict[str, Any]:
     ike = case.option("left-ike" if left else "right-ike", case.ike)
     found: dict[str, Any] = {
         "version": "2", "local_addrs": [local], "remote_addrs": [remote],
-        "proposals": ike.split(","), "unique": "never",
+        "proposals": ike.split(","), "unique": case.option("unique", "never"),
         "mobike": case.option("mobike", "no"), "encap": "no", "fragmentation": case.option("fragmentation", "yes"),
         "rekey_time": "0", "dpd_delay": case.option("dpd", "0"), "childless": case.option("childless", "allow"),
         "local": authentication(case, mine, own=True), "remote": authentication(case, theirs, own=False),
