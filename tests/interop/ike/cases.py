@@ -19,6 +19,8 @@ LEFT_ROUTER, RIGHT_ROUTER = "10.60.255.254", "10.59.255.254"
 LEFT_OUTER = "10.60.0.1"
 LEFT_SIX, LEFT_ROUTER_SIX, RIGHT_ROUTER_SIX = "fd60::1", "fd60::ffff", "fd59::ffff"
 LEFT_SECOND = "10.60.0.2"
+#: What a responder names beside the address that it leases.
+NAME_SERVER = "192.0.2.53"
 #: In place of a proposal: whatever the daemon has when nothing is configured.
 DEFAULT = "default"
 LEFT_ID, RIGHT_ID = "left.example", "right.example"

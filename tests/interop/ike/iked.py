@@ -1,8 +1,9 @@
 """OpenIKED as a side, inside a guest kernel whose ESP it drives by PF_KEY.
 
 What it agreed on for IKE it says in its log alone; its children are read from the kernel. It answers from the first
-address of its interface, so it has that of the present case alone. On Linux its ESP is AES-CBC with SHA1, SHA2-384 or
-SHA2-512: PF_KEY there says neither how long the tag of SHA2-256 is, nor ESN.
+address of its interface, so it has that of the present case alone. On Linux its ESP is AES-CBC, AES-CTR and 3DES with
+SHA1, SHA2-384 or SHA2-512: it calls SHA2-256 and ESN unsupported there, the kernel refuses NULL over PF_KEY, and a
+child's proposal with GCM or ChaCha20-Poly1305 is dropped from its policy (strongSwan fails with it likewise).
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ START_SECONDS = 60.0
 KINDS = {"enc": ENCR, "auth": INTEG, "prf": PRF, "group": KE}
 #: Its own words for how it proves itself.
 AUTH = {"rsa": "rsa", "rsa-sha256": "rfc7427", "ecdsa256": "ecdsa256", "ecdsa384": "ecdsa384", "ecdsa521": "ecdsa521"}
-KERNEL = {"cbc(aes)": "aes", "cbc(des3_ede)": "3des", "hmac(sha1)": "sha1", "hmac(sha384)": "sha384",
-          "hmac(sha512)": "sha512"}  # fmt: skip
+KERNEL = {
+    "cbc(aes)": "aes", "rfc3686(ctr(aes))": "ctr", "cbc(des3_ede)": "3des", "hmac(sha1)": "sha1",
+    "hmac(sha384)": "sha384", "hmac(sha512)": "sha512",
+}  # fmt: skip
 
 
 class Iked:
@@ -105,10 +108,10 @@ class Iked:
         ]  # fmt: skip
 
     def rekey_child(self, case: Case) -> None:
-        raise NotImplementedError("iked rekeys by lifetime alone")
+        """It does so by itself, after the lifetime of the option `iked`."""
 
     def rekey_ike(self, case: Case) -> None:
-        raise NotImplementedError("iked rekeys by lifetime alone")
+        """It does so by itself, after the lifetime of the option `iked`."""
 
     def dropped(self, verdict: str) -> None:
         return None
@@ -128,6 +131,9 @@ class Iked:
 
     def counted(self) -> dict[str, int]:
         return {}
+
+    def name_servers(self) -> list[str]:
+        return []
 
     def take(self, leased: str) -> None:
         raise NotImplementedError("iked asks for no address here")
@@ -172,6 +178,8 @@ def _kernel_words(state: str) -> frozenset[str]:
     auth = re.search(r"auth-trunc (\S+) 0x", state)
     assert cipher, state
     assert auth, state
-    name = KERNEL.get(cipher[1], cipher[1])
-    words = {f"aes{len(cipher[2]) * 4}" if name == "aes" else name, KERNEL.get(auth[1], auth[1])}
+    name, bits = KERNEL.get(cipher[1], cipher[1]), len(cipher[2]) * 4
+    # RFC 3686 sec. 5.1: the key is followed by a nonce of 4 bytes
+    sized = {"aes": f"aes{bits}", "ctr": f"aes{bits - 32}ctr"}
+    words = {sized.get(name, name), KERNEL.get(auth[1], auth[1])}
     return frozenset(words | ({"esn"} if "esn" in state else set()))

@@ -7,6 +7,7 @@ through its CLI, as an operator has it.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -149,6 +150,9 @@ class Ours:
         for place in (*told["door"].values(), *told["workers"].values()):
             found.update(place)
         return found
+
+    def name_servers(self) -> list[str]:
+        return re.findall(r'event="addresses leased".* dns=(\S+)', self.gateway.log.read_text())
 
     def sas(self, case: Case) -> list[Sa]:
         """As `xdpsec list-peers` and `list-sas` tell."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from interop.ike import credentials
-from interop.ike.cases import DEFAULT, Case
+from interop.ike.cases import DEFAULT, NAME_SERVER, Case
 from interop.ike.ground import OUTSIDE
 from interop.ike.strongswan import PPK_ID, WIDE
 
@@ -60,7 +60,9 @@ def _peer(directory: Path, case: Case) -> list[str]:
     if case.option("ppk"):
         lines.append(f'ppk = {{ id = "{PPK_ID}", file = "{directory}/ppk", required = true }}')
     if case.scenario == "pool":
-        lines.append('ask_address = ["ipv4"]' if begins else f'pool = {{ addresses = ["{case.pool}"] }}')
+        lines.append(
+            'ask_address = ["ipv4"]' if begins else f'pool = {{ addresses = ["{case.pool}"], dns = ["{NAME_SERVER}"] }}'
+        )
         local, remote = (case.pool, remote) if begins else (local, case.pool)
     lines += [
         f"[peers.{case.key}.children.{CHILD}]", f'local = ["{local}"]', f'remote = ["{remote}"]',

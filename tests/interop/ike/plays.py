@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable
+from ipaddress import ip_address, ip_network
 from pathlib import Path
 
 from netns.rig.tap import Frame
 
 from interop.ike import words
-from interop.ike.cases import LEFT_OUTER, Case
+from interop.ike.cases import LEFT_OUTER, NAME_SERVER, Case
 from interop.ike.crossing import at_once
 from interop.ike.frames import ike_messages
 from interop.ike.pinging import Pinging
@@ -163,13 +164,17 @@ def mobike(stage: Stage) -> str:
 
 
 def pool(stage: Stage) -> str:
-    """The initiator asks for an address (CFG_REQUEST), gets one of the responder's pool, and sends from it."""
+    """The initiator asks for an address (CFG_REQUEST), gets one of the responder's pool and a name server, and sends
+    from it."""
     case = stage.case
     stage.initiator.up(case)
     sa = settled(stage.right, case)
+    stage.agreed(sa, "peer", first=True)
     child = sa.children[0]
     mine = child.remote if case.role == "initiator" else child.local
     leased = mine[0].split("/")[0]
+    assert ip_address(leased) in ip_network(case.pool), f"{leased} is not of {case.pool}"
+    assert stage.initiator.name_servers()[-1:] == [NAME_SERVER], stage.initiator.name_servers()
     source, destination = leased, case.left_host if case.role == "responder" else case.right_host
     stage.initiator.take(leased)
     got = stage.initiator.ping(source, destination, PINGS)
@@ -177,7 +182,7 @@ def pool(stage: Stage) -> str:
     packets = only(stage.right, case).children[0].packets
     assert min(packets) >= PINGS, packets
     stage.end()
-    return f"leased {leased}"
+    return f"leased {leased}, name server {NAME_SERVER}"
 
 
 def refused(stage: Stage) -> str:
@@ -210,7 +215,8 @@ def defaults(stage: Stage) -> str:
 
 
 def reauthenticated(stage: Stage) -> str:
-    """A whole new IKE SA takes the place of the old one, which goes after it: no packet is lost."""
+    """A whole new IKE SA takes the place of the old one, which goes after it: no packet is lost. It may be one of many:
+    they come as often as they are told to."""
     case = stage.case
     before = stage.begin()
     with Pinging(stage.ground.lab, stage.left, case.left_host, case.right_host, PING_INTERVAL) as pings:
@@ -218,10 +224,13 @@ def reauthenticated(stage: Stage) -> str:
             stage.right.reauthenticate(case)
 
         def replaced() -> bool:
-            found = {sa.ident for sa in stage.right.sas(case) if sa.children}
-            return bool(found) and before.peer.ident not in found
+            found = {sa.ident: sa for sa in stage.right.sas(case) if sa.children}
+            carries = any(min(sa.children[0].packets) >= PINGS for sa in found.values())
+            return carries and before.peer.ident not in found
 
-        until(replaced, "another IKE SA, and the old one gone", REAUTH_SECONDS)
+        until(replaced, "another IKE SA that carries packets both ways, and the old one gone", REAUTH_SECONDS)
+        for sa in stage.right.sas(case):
+            stage.agreed(sa, "peer", first=True)
     lost = pings.lost()
     assert not lost, f"{len(lost)} of {pings.sent()} pings lost: {lost[:5]}"
     stage.end()

@@ -94,6 +94,9 @@ class Side(Protocol):
         """What it counts of packets and what became of them, by name: for the detail of a red row. Empty of one that
         does not tell."""
 
+    def name_servers(self) -> list[str]:
+        """Those that the other side named when it leased an address, as the log has them."""
+
     def take(self, leased: str) -> None:
         """Let a host have the address that the other side leased."""
 

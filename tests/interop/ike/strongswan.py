@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from interop.ike import credentials, vici
-from interop.ike.cases import LEFT_OUTER, LEFT_SECOND, Case
+from interop.ike.cases import LEFT_OUTER, LEFT_SECOND, NAME_SERVER, Case
 from interop.ike.ground import OUTSIDE, arrive
 from interop.ike.sides import UP_SECONDS, Child, Pings, Sa, ping_words, read_ping, until
 from interop.ike.vici import Message, ViciError
@@ -23,7 +23,7 @@ from xdpsec.demo.lab import Lab, run
 CHARON = "/usr/lib/ipsec/charon"
 PLUGINS = (
     "random nonce drbg kdf openssl hmac sha1 sha2 md5 aes gcm ccm ctr chapoly cmac xcbc curve25519 x509 revocation "
-    "constraints pubkey pkcs1 pkcs7 pkcs8 pem gmp mgf1 socket-default vici updown attr"
+    "constraints pubkey pkcs1 pkcs7 pkcs8 pem gmp mgf1 socket-default vici updown attr resolve"
 )
 CHILD = "net"
 PPK_ID = "ppk.example"
@@ -45,7 +45,11 @@ def settings(kernel: str, directory: str, more: str = "") -> str:
   cookie_threshold = 1
   make_before_break = yes
   {more}
-  plugins {{ vici {{ socket = unix://{directory}/vici }} }}
+  plugins {{
+    vici {{ socket = unix://{directory}/vici }}
+    attr {{ dns = {NAME_SERVER} }}
+    resolve {{ file = {directory}/resolv.conf }}
+  }}
   filelog {{ log {{ path = {directory}/charon.log
     flush_line = yes
     append = yes
@@ -155,6 +159,9 @@ class Charon:
 
     def counted(self) -> dict[str, int]:
         return {}
+
+    def name_servers(self) -> list[str]:
+        return re.findall(r"installing DNS server (\S+) ", self.log())
 
     def take(self, leased: str) -> None:
         """It has put the address on its loopback interface itself."""
