@@ -13,6 +13,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from xdpsec.config import proposals
 from xdpsec.config.schema import ChildTable, GatewayTable, ManualTable, PeerTable
 from xdpsec.config.schema_ike import AuthTable, PoolTable, PpkTable
 from xdpsec.config.suites import SUITES, Suite
@@ -34,6 +35,12 @@ HEAD = """# Configuration reference
 One TOML file per gateway, `/etc/xdpsec/xdpsec.toml` unless `--config` names another. It is checked whole before
 anything starts: a key that is not listed here, a wrong type or a value out of range is refused with file, line, key and
 the fix. `xdpsec check FILE` does that and nothing else. Keys in bold must be written.
+"""
+PROPOSALS = """
+## Proposals
+
+What `ike`, `esp` and `ah` are made of: words with hyphens between them, as strongSwan writes them. Words of one kind
+are alternatives, the best first. What holds where nothing is written is in guide.md.
 """
 TAIL = """
 ## Key files
@@ -96,11 +103,30 @@ def _suite(suite: Suite) -> str:
     return f"| `{suite.name}` | {suite.key_len or ''} | {suite.auth_len or ''} | {suite.icv_len} | {mode} |"
 
 
+def _proposals() -> Iterator[str]:
+    yield PROPOSALS
+    yield "| what | words | in |\n| --- | --- | --- |"
+    only_esp = [word for word, (number, _) in proposals.ENCR.items() if number in proposals.NOT_FOR_IKE]
+    rows = (
+        ("encryption", [word for word in proposals.ENCR if word not in only_esp], "`ike`, `esp`"),
+        ("encryption", only_esp, "`esp`"),
+        ("integrity", proposals.INTEG, "`ike`, `esp`, `ah`; beside an encryption that is no AEAD"),
+        ("integrity", [word for word in proposals.AH_INTEG if word not in proposals.INTEG], "`ah`"),
+        ("PRF", proposals.PRF, "`ike`; without one, the integrity's"),
+        ("key exchange", proposals.KE, "all; `ke1_` to `ke7_` before it: one more"),
+        ("sequence numbers", ("esn", "noesn"), "`esp`, `ah`; without one, both"),
+    )
+    for what, words, place in rows:
+        yield f"| {what} | {', '.join(f'`{word}`' for word in words)} | {place} |"
+    yield f"\nWeak, and refused without `allow_legacy = true`: {', '.join(f'`{w}`' for w in sorted(proposals.LEGACY))}."
+
+
 def reference() -> str:
     """The whole text of docs/config.md."""
     lines = [HEAD.rstrip()]
     for title, model in TABLES:
         lines += _table(title, model)
+    lines += _proposals()
     lines += [
         "\n## Suites\n",
         "Lengths in bytes. A counter mode needs `allow_manual_counter_modes = true`,\n"

@@ -29,7 +29,14 @@ def _address(text: str) -> str:
 
 
 def _remote(text: str) -> str:
-    return text if text == ANY_ADDRESS else _address(text)
+    if text == ANY_ADDRESS:
+        return text
+    try:
+        return _address(text)
+    except ValueError as error:
+        if text in ("%any", "*", "0.0.0.0/0", "0.0.0.0", "::/0", "::"):
+            raise ValueError(f'{text!r} is no IP address; write "any" for peers from anywhere') from None
+        raise error from None
 
 
 def _prefix(text: str) -> str:
@@ -46,7 +53,7 @@ def _prefix(text: str) -> str:
 
 def _absolute(text: str) -> str:
     if not text.startswith("/") or "\0" in text:
-        raise ValueError(f"{text!r} is not an absolute path; begin it with /")
+        raise ValueError("is not an absolute path; begin it with /")  # it may be a secret in the wrong place
     return text
 
 

@@ -60,7 +60,7 @@ def parse(text: str, file: str, cores: Sequence[int]) -> values.Config:
         found = re.search(r" \(at (?:line (\d+), column \d+|end of document)\)$", str(error))
         line = int(found[1] or text.count("\n") + 1) if found else 0
         what = str(error)[: found.start()] if found else str(error)
-        raise ConfigError(file, line, "", f"is not TOML: {what}", "correct the line") from None
+        raise _no_toml(file, line, text.split("\n")[line - 1] if line else "", what) from None
     except RecursionError:
         raise ConfigError(file, 0, "", "is not TOML: nested too deeply", "flatten it") from None
     lines = key_lines(text)
@@ -72,6 +72,18 @@ def parse(text: str, file: str, cores: Sequence[int]) -> values.Config:
     config = _config(table, file, lines, cores)
     _refuse(refusals(config), file, lines)
     return config
+
+
+def _no_toml(file: str, line: int, row: str, what: str) -> ConfigError:
+    """Of tomllib's sentences those that people meet; `row` is the line, of which no more than the key is repeated."""
+    key = re.match(r"\s*\[*\s*([A-Za-z0-9_.-]+)", row)
+    name = key[1] if key else ""
+    if what.startswith(("Cannot declare", "Cannot overwrite", "Cannot mutate", "Cannot add", "Duplicate inline")):
+        return ConfigError(file, line, name, "stands here a second time", "keep one of the two, or join them")
+    if what.startswith(("Invalid value", "Expected newline or end of document")):
+        fix = 'put text in double quotes, as in remote = "203.0.113.7"'
+        return ConfigError(file, line, name, f"is not TOML: {what}", fix)
+    return ConfigError(file, line, "", f"is not TOML: {what}", "correct the line")
 
 
 def _refuse(found: Iterable[tuple[Path, str, str]], file: str, lines: dict[Path, int]) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import getpass
 import os
 import stat
+import warnings
 from collections.abc import Callable, Mapping
 
 from xdpsec.config.keys import check_owner
@@ -44,8 +45,10 @@ def invent(source: str, key_file: str, environment: Mapping[str, str], ask: Ask 
 
 def _asked(text: str, ask: Ask) -> bytes:
     try:
-        return _clean(ask(text).encode(), "prompt")
-    except (EOFError, OSError):
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", getpass.GetPassWarning)  # where there is no terminal it would be shown
+            return _clean(ask(text).encode(), "prompt")
+    except (EOFError, OSError, getpass.GetPassWarning):
         fix = "start it from a terminal, or name a credential, a descriptor or a file"
         raise LocalError(f"nobody is there to ask for the {text.rstrip(': ')}; {fix}") from None
 

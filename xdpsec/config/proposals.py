@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from xdpsec.config import hints
 from xdpsec.numbers import Encr, Integ, Ke, Prf
 
 #: Word -> (number, key length in bits; 0 = the number says it).
@@ -74,6 +75,7 @@ NOT_FOR_IKE = frozenset(
     (Encr.NULL, Encr.NULL_AES_GMAC, Encr.AES_CCM_8_IIV, Encr.AES_GCM_16_IIV, Encr.CHACHA20_POLY1305_IIV)
 )
 LEGACY = frozenset(("3des", "modp1024", "modp1536"))
+WHERE = "docs/config.md, Proposals,"
 MOST = 16  # proposals of one kind: a message has room for more, a person has no use for them
 
 
@@ -147,7 +149,7 @@ def _parse(text: str, encr: dict[str, tuple[int, int]], integ: dict[str, int], t
         elif step in _STEPS and (group in KE or group == "none"):
             extra.setdefault(_STEPS[step], {})[KE.get(group, 0)] = None
         else:
-            raise ValueError(f"{word!r} is no algorithm here; choose from {_known(encr, integ, types)}")
+            raise ValueError(_unknown(word, _known(encr, integ, types)))
     if extra and ("ke" not in found or sorted(extra) != list(range(len(extra)))):
         raise ValueError(f"{text!r} skips a key exchange; write one without number, then ke1_, ke2_ and so on")
     return Offer(
@@ -163,9 +165,16 @@ def _parse(text: str, encr: dict[str, tuple[int, int]], integ: dict[str, int], t
 _STEPS = {f"ke{number}": number - 1 for number in range(1, 8)}
 
 
-def _known(encr: dict[str, tuple[int, int]], integ: dict[str, int], types: frozenset[str]) -> str:
-    words = [*encr, *integ, *(PRF if "prf" in types else ()), *KE, *(("esn", "noesn") if "esn" in types else ())]
-    return ", ".join(words)
+def _known(encr: dict[str, tuple[int, int]], integ: dict[str, int], types: frozenset[str]) -> list[str]:
+    return [*encr, *integ, *(PRF if "prf" in types else ()), *KE, *(("esn", "noesn") if "esn" in types else ())]
+
+
+def _unknown(word: str, known: list[str]) -> str:
+    """What is wrong with it, and the way out: it stands in the wrong place, is misspelt, or is nothing of ours."""
+    if word in (*ENCR, *AH_INTEG, *PRF, "esn", "noesn"):
+        return f"{word!r} has no place in a proposal of this kind; leave it out ({WHERE} says what may stand where)"
+    meant = hints.meant(word, known, hints.WORDS)
+    return f"{word!r} is no algorithm here; {meant or 'choose another'} ({WHERE} lists all)"
 
 
 # --- what stands where nothing is written -----------------------------------------------------------------------

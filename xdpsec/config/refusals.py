@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import types
 import typing
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic_core import ErrorDetails
 
+from xdpsec.config import hints
 from xdpsec.config.lines import Path, line_of
 from xdpsec.config.schema import FileTable
 from xdpsec.errors import ConfigError
@@ -30,7 +30,14 @@ _PATTERNS = {
     "outside": "an interface name of 1 to 15 characters, such as eth0",
     "inside": "an interface name of 1 to 15 characters, such as eth1",
     "user": "the name of an account, such as xdpsec",
+    "passphrase": '"prompt", "credential:NAME", "fd:N", or a file that begins with /',
+    "signature": '"auto", or "pss", "pkcs1" or "ecdsa", each with or without a hash as in "pss-sha384"',
+    "local_id": "a text of one line",
+    "remote_id": "a text of one line",
 }
+
+#: So many keys of a table a refusal can name.
+FEW = 3
 
 
 def dotted(path: Path) -> str:
@@ -72,9 +79,11 @@ def _sentence(path: Path, error: ErrorDetails) -> tuple[str, str]:
     if kind in _TYPES:
         return f"is {_called(error['input'])}", f"write {_TYPES[kind]}"
     if kind == "literal_error":
-        return f"{error['input']!r} is not a choice", f"write {context['expected']}"
+        return f"{_shown(error['input'])} is not a choice", _choices(path, str(context["expected"]))
     if kind == "string_pattern_mismatch":
         name = next((part for part in reversed(path) if isinstance(part, str)), "")
+        if name == "passphrase":  # what stands there may be one
+            return "is not where a passphrase is", f"write {_PATTERNS[name]}"
         return f"{error['input']!r} is no name we can use", f"write {_PATTERNS.get(name, _NAME)}"
     if kind in ("greater_than_equal", "less_than_equal", "multiple_of"):
         return f"{error['input']} is out of range", _bound(key, kind, context)
@@ -95,6 +104,15 @@ def _bound(key: str, kind: str, context: dict[str, Any]) -> str:
     return f"write {word} {context[bound]}"
 
 
+def _choices(path: Path, expected: str) -> str:
+    return "write 0, or 576 to 65535" if path[-1] == "fragmentation" else f"write {expected}"
+
+
+def _shown(value: Any) -> str:
+    """As it stands in the file."""
+    return str(value).lower() if isinstance(value, bool) else repr(value)
+
+
 def _called(value: Any) -> str:
     names = {bool: "true or false", int: "a number", float: "a number with a point", str: "a string", list: "a list"}
     return names.get(type(value), "a table" if isinstance(value, dict) else "a date or time")
@@ -106,18 +124,16 @@ def _example(path: Path) -> str:
         "peers": "a table [peers.NAME] with remote and children",
         "children": 'children.NAME = { local = ["10.1.0.0/16"], remote = ["10.2.0.0/16"] }',
     }
-    return examples.get(str(path[-1]), f"{path[-1]} = ...")
+    return examples.get(str(path[-1]), f"{path[-1]} = ... (docs/config.md says what)")
 
 
 def _nearest(path: Path) -> str:
-    known = _keys_around(path)
     name = str(path[-1])
-    close = difflib.get_close_matches(name, known, 1, 0.6)
     if name in _ELSEWHERE:
         return _ELSEWHERE[name]
-    if close:
-        return f"did you mean {close[0]}?"
-    return f"remove it, or use one of {', '.join(known)}"
+    known = _keys_around(path)
+    few = f"write {hints.any_of(known)}, or remove it" if len(known) <= FEW else ""
+    return hints.meant(name, known, hints.KEYS) or few or "remove it (docs/config.md lists the keys of each table)"
 
 
 def _keys_around(path: Path) -> list[str]:

@@ -5,12 +5,12 @@ Shapes only; what two places of the file must not say together is in checks.py. 
 
 from __future__ import annotations
 
-import difflib
 import ipaddress
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
+from xdpsec.config import hints
 from xdpsec.config.kinds import Address, FilePath, Interface, Name, Port, Prefix, Remote, Spi, Table, UdpPort
 from xdpsec.config.schema_ike import IkeChildPart, IkePart
 from xdpsec.config.suites import SUITES
@@ -24,10 +24,8 @@ MAX_SELECTORS = 16  # XS_SELECTORS_MAX: rows of one SA
 
 def _suite(text: str) -> str:
     if text not in SUITES:
-        near = difflib.get_close_matches(text, SUITES, 3, 0.0)
-        raise ValueError(
-            f"unknown suite {text!r}; perhaps {', '.join(near)}; docs/config.md lists all, and aes256-sha256 suits most"
-        )
+        meant = hints.meant(text, SUITES, {}) or "aes256-sha256 suits most"
+        raise ValueError(f"{text!r} is no suite here; {meant} (docs/config.md, Suites, lists all)")
     return text
 
 
@@ -136,7 +134,8 @@ class ChildTable(IkeChildPart):
             return names[value]
         if type(value) is int and 0 <= value <= 255:
             return value
-        raise ValueError(f'no protocol; write a number from 0 to 255, "any", or one of {", ".join(names)}')
+        fix = hints.meant(str(value), names, {}) or 'write a name such as "tcp", a number from 0 to 255, or "any"'
+        raise ValueError(f"{value!r} is no protocol; {fix}")
 
     @field_validator("local_ports", "remote_ports", mode="before")
     @classmethod

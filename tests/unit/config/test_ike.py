@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from xdpsec.config.loader import parse
+from xdpsec.config.proposals import parse_ike
 from xdpsec.config.values import Config
 from xdpsec.config.values_ike import Auth
 from xdpsec.errors import ConfigError
@@ -133,7 +134,7 @@ MANUAL = 'manual = { spi_in = 0x1001, spi_out = 0x2001, key_file = "/etc/xdpsec/
 #: (what is replaced, by what, line, key, a word of the sentence)
 ROWS = [
     (PSK, "auth = {}", 9, f"{BRANCH}.auth", "neither a secret nor a certificate"),
-    (PSK, 'auth = { psk = "x" }', 9, f"{BRANCH}.auth.psk", "use one of psk_file"),
+    (PSK, 'auth = { psk = "x" }', 9, f"{BRANCH}.auth.psk", "did you mean psk_file?"),
     (PSK, 'auth = { psk_file = "branch.psk" }', 9, f"{BRANCH}.auth.psk_file", "absolute"),
     (', key = "/etc/xdpsec/hq.key"', "", 15, f"{ROAD}.auth.key", "beside certificate"),
     (', ca = ["/etc/xdpsec/ca.pem"]', "", 15, f"{ROAD}.auth.ca", "nobody vouches"),
@@ -156,10 +157,32 @@ ROWS = [
     ("aes128-sha256-ecp256", "null-sha256-ecp256", 16, f"{ROAD}.ike[1]", "cannot protect IKE"),
     ("aes128-sha256-ecp256", "aes128-sha256-ecp256-ke2_mlkem768", 16, f"{ROAD}.ike[1]", "skips a key exchange"),
     ("aes128-sha256-ecp256", "3des-sha1-modp1024", 16, f"{ROAD}.ike[1]", "allow_legacy"),
-    ("aes128-aes256-sha256", "prfsha256", 25, f"{ROAD}.children.net.esp[0]", "no algorithm here"),
+    ("aes128-aes256-sha256", "prfsha256", 25, f"{ROAD}.children.net.esp[0]", "no place in a proposal of this kind"),
+    ("aes128-aes256-sha256", "aes128-sha2_256", 25, f"{ROAD}.children.net.esp[0]", "did you mean sha256?"),
+    ("aes128-sha256-ecp256", "AES128-sha256-ecp256", 16, f"{ROAD}.ike[1]", "did you mean aes128?"),
+    ("aes128-sha256-ecp256", "aes128gcm-prfsha256-ecp256", 16, f"{ROAD}.ike[1]", "did you mean aes128gcm16?"),
+    ("aes128-sha256-ecp256", "aes128-sha256-dh14", 16, f"{ROAD}.ike[1]", "did you mean modp2048?"),
+    ("aes128-sha256-ecp256", "qqqq-sha256-ecp256", 16, f"{ROAD}.ike[1]", "docs/config.md, Proposals, lists all"),
+    ('local_id = "hq.example.net"', 'leftid = "hq.example.net"', 7, f"{BRANCH}.leftid", "did you mean local_id?"),
+    (PSK, PSK + "\nproposals = ['aes128']", 10, f"{BRANCH}.proposals", "did you mean ike?"),
+    (PSK, PSK + "\nfragmentation = 100", 10, f"{BRANCH}.fragmentation", "0, or 576 to 65535"),
     ('"10.2.0.0/16"', '"fd01::/64"', 10, f"{BRANCH}.children.lan", "split it in two"),
     ('remote = "203.0.113.7"', 'remote = "203.0.113.7"\nlocal = "2001:db8::1"', 7, f"{BRANCH}.local", "another"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize("where", ['psk_file = "{}"', 'certificate = "/a", key = "/b", ca = ["/c"], passphrase = "{}"'])
+def test_a_secret_in_the_wrong_place_is_not_repeated(where: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        read(FIRST.replace('psk_file = "/etc/xdpsec/branch.psk"', where.format("hunter2")))
+    assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("text", ["aes256gcmm16-prfsha256-x25519", "nothing-like-it", ""])
+def test_a_refused_proposal_names_few(text: str) -> None:
+    with pytest.raises(ValueError, match=r"docs/config\.md") as caught:
+        parse_ike(text)
+    assert len(str(caught.value)) < 160
 
 
 @pytest.mark.parametrize(("old", "new", "line", "key", "word"), ROWS, ids=[f"{row[3]} {row[1]}"[:70] for row in ROWS])
