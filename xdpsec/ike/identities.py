@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from contextlib import suppress
 from dataclasses import dataclass
+from hashlib import sha256
 
 from xdpsec.crypto import names
 from xdpsec.ike.settings import Identity
@@ -88,6 +90,21 @@ def same(one: Identity, other: Identity) -> bool:
         case IdType.DER_ASN1_DN:
             return names.same(one.data, other.data)
     return one.data == other.data
+
+
+def key(identity: Identity) -> bytes:
+    """To file it under: equal for identities that are the same one. A peer may write its name in a thousand ways."""
+    data = identity.data
+    match identity.kind:
+        case IdType.FQDN:
+            data = data.lower()
+        case IdType.RFC822_ADDR:
+            data = b"@".join(_mail(data))
+        case IdType.DER_ASN1_DN:
+            with suppress(ValueError):
+                parts = [sorted(map(repr, part)) for part in names.key(data)]
+                data = sha256(repr(parts).encode()).digest()
+    return bytes((identity.kind,)) + data
 
 
 def _mail(data: bytes) -> tuple[bytes, bytes]:

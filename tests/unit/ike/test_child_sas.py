@@ -10,9 +10,10 @@ from pair import Pair, Side, child, established, mirrored, only_child, pair, pee
 
 from xdpsec.ike import selectors
 from xdpsec.ike.events import AddressLeased, ChildFailed, InstallInbound
-from xdpsec.ike.settings import PeerSettings, Pool
+from xdpsec.ike.identities import parse_rule
+from xdpsec.ike.settings import Identity, PeerSettings, Pool
 from xdpsec.ike.v2 import children
-from xdpsec.numbers import NotifyType
+from xdpsec.numbers import IdType, NotifyType
 from xdpsec.wire.payloads import Notify
 
 
@@ -231,6 +232,33 @@ def test_an_identity_keeps_its_address_unless_it_may_come_twice(uniqueness: str,
         both.connect()
         both.run(5.0)
     assert [event.addresses for event in both.a.told(AddressLeased)] == [("10.77.0.1",), (second,)]
+
+
+@pytest.mark.parametrize("prefixes", [("10.77.0.0/29",), ("0.0.0.0/0",), ("10.77.0.0/30", "10.60.0.0/16")])
+def test_nobody_takes_the_addresses_of_other_guests(prefixes: tuple[str, ...]) -> None:
+    """The child's `remote` names the pool, as one does: a guest that asks for all of it gets its own address."""
+    mine, gateway = warrior()
+    mine = replace(mine, children=(replace(mine.children[0], local=("10.77.0.0/24", "10.60.0.0/16")),))
+    gateway = replace(gateway, children=(replace(gateway.children[0], remote=prefixes),))
+    both = established(mine, gateway)
+    assert texts(both.b, "remote") == ["10.77.0.1/32", *(["10.60.0.0/16"] if len(prefixes) > 1 else [])]
+    both.agree()
+
+
+@pytest.mark.parametrize("kind", [IdType.FQDN, IdType.RFC822_ADDR])
+def test_another_spelling_is_no_other_guest(kind: IdType) -> None:
+    """One peer that writes its name in ever new ways gets neither ever new addresses nor IKE SAs side by side."""
+    mine, gateway = warrior()
+    rule = parse_rule("*.road.example" if kind == IdType.FQDN else "*@road.example")
+    both = pair(mine, replace(gateway, remote_id=rule))
+    for name in ("road.example", "Road.example", "rOad.example", "ROAD.EXAMPLE"):
+        text = f"x.{name}" if kind == IdType.FQDN else f"x@{name}"
+        both.a.peers = (replace(both.a.peers[0], local_id=Identity(kind, text.encode())),)
+        both.connect()
+        both.run(60.0)
+    assert [event.addresses for event in both.a.told(AddressLeased)] == [("10.77.0.1",)] * 4
+    assert both.b.leases.held == 1
+    assert len(both.b.installed) == 1
 
 
 def test_a_child_of_a_road_warrior_never_goes_beyond_its_address() -> None:

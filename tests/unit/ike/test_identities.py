@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xdpsec.crypto import names
-from xdpsec.ike.identities import of_address, of_subject, parse_identity, parse_rule, same, show
+from xdpsec.ike.identities import key, of_address, of_subject, parse_identity, parse_rule, same, show
 from xdpsec.ike.settings import Identity
 from xdpsec.numbers import IdType
 
@@ -172,3 +172,33 @@ def _is_name(data: bytes) -> bool:
     except ValueError:
         return False
     return True
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("gw.example.org", "GW.Example.org"),
+        ("user@example.org", "user@EXAMPLE.org"),
+        ("C=DE, O=Firm, CN=gw", "C=de, O=firm, CN=GW"),
+        ("10.0.0.1", "10.0.0.1"),
+    ],
+)
+def test_the_same_identities_have_one_key(one: str, other: str) -> None:
+    a, b = parse_identity(one), parse_identity(other)
+    assert same(a, b)
+    assert key(a) == key(b)
+
+
+def test_others_have_others() -> None:
+    texts = (
+        "gw.example.org",
+        "user@example.org",
+        "User@example.org",
+        "keyid:gw",
+        "keyid:GW",
+        "CN=gw",
+        "O=gw",
+        "10.0.0.1",
+    )
+    assert len({key(parse_identity(text)) for text in texts}) == len(texts)
+    assert key(Identity(IdType.DER_ASN1_DN, b"no name")) == b"\x09no name"

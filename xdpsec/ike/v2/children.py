@@ -76,7 +76,18 @@ def ours(m: Machine, child: ChildSettings) -> tuple[selectors.Selectors, selecto
     if m.initiator:
         anything = tuple(ANYTHING[version] for version in m.settings.ask_addresses)
         return local or inner or anything, remote
-    return local, remote or inner
+    return local, _granted(m, remote, inner)
+
+
+def _granted(m: Machine, remote: selectors.Selectors, inner: selectors.Selectors) -> selectors.Selectors:
+    """Of a pool the peer has its own address alone, whatever else of it the child's `remote` names: the rest is other
+    guests'. Networks of its own that stand there too stay."""
+    if m.settings.pool is None or not inner or not remote:
+        return remote or inner
+    pool = [selectors.selector(prefix) for prefix in m.settings.pool.prefixes]
+    own = [one for one in remote if not any(selectors.overlap(one, leased) for leased in pool)]
+    given = [both for one in inner for whole in remote if (both := selectors.overlap(one, whole)) is not None]
+    return *own, *given
 
 
 def agreed(offered: Offered, payloads: Sequence[Payload]) -> Deal:

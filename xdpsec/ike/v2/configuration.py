@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
 from xdpsec.ike.events import AddressLeased
+from xdpsec.ike.identities import key
 from xdpsec.ike.settings import Identity, Pool
 from xdpsec.numbers import ConfigAttribute, ConfigType, NotifyType
 from xdpsec.wire.message import find, find_notify
@@ -110,7 +111,7 @@ def give(m: Machine, identity: Identity, payloads: Sequence[Payload]) -> tuple[P
         return ()
     if wanted is None or not asked(wanted):
         raise PeerError("the peer must ask for an inner address", NotifyType.FAILED_CP_REQUIRED)
-    owner = bytes((identity.kind,)) + identity.data
+    owner = key(identity)
     if m.settings.uniqueness == "off":
         owner += m.number.to_bytes(8, "big")
     leased = [m.registry.leases.take(pool.prefixes, version, owner, m.number) for version in asked(wanted)]

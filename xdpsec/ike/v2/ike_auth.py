@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.events import IkeUp
-from xdpsec.ike.identities import show
+from xdpsec.ike.identities import key, show
 from xdpsec.ike.settings import Identity, PeerSettings, Ppk
 from xdpsec.ike.v2 import (
     authenticate,
@@ -258,7 +258,7 @@ def _refusal(peer: PeerSettings, shake: Handshake, group: int) -> str:
 
 
 def _taken(m: Machine, peer: PeerSettings, idi: Identity) -> bool:
-    return bool(m.registry.established(peer.name, bytes((idi.kind,)) + idi.data))
+    return bool(m.registry.established(peer.name, key(idi)))
 
 
 def _choose_ppk(peer: PeerSettings, shake: Handshake, payloads: Sequence[Payload]) -> tuple[Ppk | None, bytes]:
@@ -307,7 +307,7 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
     """Commit: the peer has proved itself. Older machines of the same identity go, as its policy says (sec. 2.4)."""
     peer, suite = m.settings, sa.suite
     assert suite is not None
-    remote_id = bytes((identity.kind,)) + identity.data
+    remote_id = key(identity)
     m.remote_id, m.first_spis = remote_id, sa.spi_i + sa.spi_r
     lifetimes.begin_ike(m, sa)
     for other in m.registry.established(peer.name, remote_id):

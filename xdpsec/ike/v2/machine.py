@@ -41,7 +41,7 @@ class Registry(Protocol):
         ...
 
     def established(self, peer: str, identity: bytes = b"") -> tuple[Any, ...]:
-        """Machines of this peer's name, and of this identity if given, whose IKE SA is authenticated."""
+        """Machines of this peer, and of this identity (identities.key) if given, whose IKE SA is authenticated."""
         ...
 
 
@@ -91,7 +91,7 @@ class Machine:
         self.host = host
         self.registry = registry
         self.peer: PeerSettings | None = None
-        self.remote_id = b""  # kind and data of the peer's identity once it has proved it
+        self.remote_id = b""  # of the peer's identity (identities.key) once it has proved it
         self.first_spis = b""  # of the IKE SA in which it did so: both sides know the talk by them over rekeys
         self.waited = False  # once more, when it was time to leave (lifetimes.py)
         self.initiator = False
