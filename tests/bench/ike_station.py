@@ -28,6 +28,7 @@ from xdpsec.ike import events
 from xdpsec.ike.gate import Gate
 from xdpsec.ike.v2.make import Machines
 from xdpsec.net.udp import PORTS, Ends, Receive, Udp, Way, open_socket
+from xdpsec.workers.native import prefer
 
 Words = dict[str, Any]
 #: Longer than any machine tries.
@@ -175,6 +176,7 @@ def _rekeying(spi: int) -> Callable[[Any, float], None]:
 
 
 async def serve(directory: File) -> None:
+    prefer()  # as the gateway does: what waits for a core here would look like a gateway that waits
     station = Station(directory)
     station.shell.start()
     gc.freeze()

@@ -24,8 +24,8 @@ from xdpsec.numbers import NotifyType
 from xdpsec.workers.native import lib
 
 _LENGTH = struct.Struct("=I")
-#: Behind control, which must not wait for it where cores are few.
-NICENESS = 5
+#: Behind ordinary processes, and far behind control, which must not wait for it where cores are few.
+NICENESS = 10
 
 log = structlog.get_logger()
 Done = Callable[[object], None]
@@ -129,7 +129,7 @@ def _fork() -> tuple[socket.socket, int]:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)  # our end is control's
         if not lib.xs_guard_parent(parent):  # the death signal does not survive a fork
-            os.nice(NICENESS)
+            os.nice(max(0, NICENESS - os.nice(0)))  # control's own preference is not inherited
             gc.freeze()
             _serve(theirs)
     finally:
