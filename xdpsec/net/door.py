@@ -63,6 +63,8 @@ class DoorMaps:
 
     def __init__(self, descriptors: Mapping[str, int]) -> None:
         self._fds = {name: descriptors[name] for name in CONTROL_MAPS}
+        self._own: tuple[str, ...] = ()
+        self._remote: dict[bytes, bytes] = {}
 
     def set_buckets(self, owners: Sequence[int | None]) -> None:
         """One owner for each of the 256 buckets; None = nobody, its frames are counted drops."""
@@ -72,15 +74,22 @@ class DoorMaps:
             self._put("buckets", _u32(bucket), _u32(lib.XS_MAX_WORKERS if owner is None else owner))
 
     def set_addresses(self, addresses: Iterable[str]) -> None:
-        """The gateway's own outer addresses; all others are foreign."""
-        self._replace("addresses", 16, {mapped(address): _u32(1) for address in addresses})
+        """The gateway's own addresses. What a host inside sends to one is for the kernel, even where a remote prefix
+        holds it as 0.0.0.0/0 does: who asks the gateway something is not to be tunnelled."""
+        self._own = tuple(addresses)
+        self._replace("addresses", 16, {mapped(address): _u32(1) for address in self._own})
+        self._put_remote()
 
     def set_prefixes(self, local: Mapping[str, int], remote: Mapping[str, tuple[int, Sequence[int]]]) -> None:
         """prefix -> policy bits, and prefix -> (policy bits, workers). New entries stand before old ones go."""
         size = ffi.sizeof("struct xs_prefix_key")
         self._replace("local_prefixes", size, {prefix_key(net): prefix_value(bits) for net, bits in local.items()})
-        rows = {prefix_key(net): prefix_value(bits, workers) for net, (bits, workers) in remote.items()}
-        self._replace("remote_prefixes", size, rows)
+        self._remote = {prefix_key(net): prefix_value(bits, workers) for net, (bits, workers) in remote.items()}
+        self._put_remote()
+
+    def _put_remote(self) -> None:
+        own = {prefix_key(address): prefix_value(0) for address in self._own}  # the longest prefix decides
+        self._replace("remote_prefixes", ffi.sizeof("struct xs_prefix_key"), own | self._remote)
 
     def verdicts(self) -> tuple[tuple[int, ...], ...]:
         """[port][verdict] in frames, summed over CPUs; names by native.door_verdict_names()."""

@@ -95,6 +95,22 @@ def rig(veths: tuple[str, str]) -> Iterator[Rig]:
         os.close(umem)
 
 
+def test_what_hosts_send_to_the_gateway_itself_is_the_kernel_s(rig: Rig) -> None:
+    """Also where the remote prefix holds its addresses, as a full tunnel's does; they may come and go."""
+    ask = {own: to(INSIDE, (IPv6 if ":" in own else IP)(src=host, dst=own) / UDP(sport=1, dport=53))
+           for own, host in (("10.1.0.1", "10.1.0.9"), ("fd01::1", "fd01::9"), ("fe80::1", "fd01::9"))}  # fmt: skip
+    rig.maps.set_prefixes({"10.1.0.0/16": MASK, "fd01::/64": MASK}, {"0.0.0.0/0": (MASK, [0]), "::/0": (MASK, [1])})
+    assert {rig.run(INSIDE, frame) for frame in ask.values()} == {("INSIDE_TO_WORKER", REDIRECT)}
+    rig.maps.set_addresses([OUR4, OUR6, *ask])
+    assert {rig.run(INSIDE, frame) for frame in ask.values()} == {("PASS_FOREIGN", PASS)}
+    assert rig.run(INSIDE, to(INSIDE, IP(src="10.1.0.9", dst="10.1.0.2") / UDP())) == ("INSIDE_TO_WORKER", REDIRECT)
+    assert rig.run(INSIDE, to(INSIDE, OUT6)) == ("INSIDE_TO_WORKER", REDIRECT)
+    rig.maps.set_prefixes({"10.1.0.0/16": MASK}, {"0.0.0.0/0": (MASK, [0])})
+    assert rig.run(INSIDE, ask["10.1.0.1"]) == ("PASS_FOREIGN", PASS), "a new configuration forgets none"
+    rig.maps.set_addresses([OUR4])
+    assert rig.run(INSIDE, ask["10.1.0.1"]) == ("INSIDE_TO_WORKER", REDIRECT)
+
+
 def to(port: int, packet: Packet, mac: str | None = None) -> bytes:
     return bytes(Ether(dst=mac or MAC[port], src="02:00:00:00:00:0c") / packet)
 
