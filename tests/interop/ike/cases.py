@@ -95,6 +95,11 @@ class Case:
         return f"10.58.{high}.{low}" if self.option("nat") == "right" else self.right_outer
 
     @property
+    def spare(self) -> bool:
+        """The peer has its second address from the beginning, and may lose the first."""
+        return self.option("mobike") == "spare"
+
+    @property
     def right_second(self) -> str:
         """Where the peer moves to (RFC 4555)."""
         high, low = self._bytes()

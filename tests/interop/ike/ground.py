@@ -73,9 +73,11 @@ def arrive(case: Case, device: str, left: bool) -> list[str]:
         length, router, more = 64, LEFT_ROUTER_SIX if left else RIGHT_ROUTER_SIX, " nodad"
     else:
         length, router, more = 16, LEFT_ROUTER if left else RIGHT_ROUTER, ""
+    spare = [f"address add {case.right_second}/{length} dev {device}"] if case.spare and not left else []
     return [
         f"address flush dev {device} scope global",
         f"address add {outer}/{length} dev {device}{more}",
+        *spare,
         f"route replace default via {router}",
     ]
 

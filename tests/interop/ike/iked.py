@@ -113,9 +113,6 @@ class Iked:
     def rekey_ike(self, case: Case) -> None:
         """It does so by itself, after the lifetime of the option `iked`."""
 
-    def dropped(self, verdict: str) -> None:
-        return None
-
     def why(self, case: Case) -> None:
         return None
 

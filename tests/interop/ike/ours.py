@@ -21,7 +21,7 @@ from interop.ike.sides import Child, Pings, Sa, ping_words, read_ping, until
 from interop.ike.words import ALGORITHMS, ENCR, INTEG, KE, PRF
 from xdpsec import numbers
 from xdpsec.channel import negotiation as words
-from xdpsec.channel.operator import Drops, DropsQuery, Sas, SasQuery
+from xdpsec.channel.operator import Sas, SasQuery
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
 
@@ -107,9 +107,6 @@ class Ours:
         said = [row.text for row in rows if row.what == case.key and not row.up]
         return " | ".join(dict.fromkeys(text for text in said if "nothing was tried" not in text))
 
-    def dropped(self, verdict: str) -> int:
-        return sum(row.get(verdict, 0) for row in self.gateway.ask("drops")["workers"].values())
-
     def reauthenticate(self, case: Case) -> None:
         """It does so by itself, after the option `reauth`."""
 
@@ -144,8 +141,7 @@ class Ours:
 
     def counted(self) -> dict[str, int]:
         """As `xdpsec drops` tells, whatever door and workers did with frames."""
-        with self._client() as client:
-            told = shapes.drops(client.ask(DropsQuery(), Drops))
+        told = self.gateway.ask("drops")
         found: Counter[str] = Counter()
         for place in (*told["door"].values(), *told["workers"].values()):
             found.update(place)

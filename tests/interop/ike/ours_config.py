@@ -51,8 +51,8 @@ def _peer(directory: Path, case: Case) -> list[str]:
         lines.append("fragmentation = 0")
     elif case.scenario == "fragments":
         lines.append("fragmentation = 800")  # an answer without CERTREQ and with one certificate fits 1280
-    if case.option("dpd"):
-        lines.append(f"dpd = {case.option('dpd').removesuffix('s')}")
+    if dpd := case.option("our-dpd", case.option("dpd")):
+        lines.append(f"dpd = {dpd.removesuffix('s')}")
     if case.option("reauth"):
         lines.append(f"reauth_time = {case.option('reauth').removesuffix('s')}")
     if case.option("childless"):

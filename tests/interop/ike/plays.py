@@ -70,15 +70,16 @@ def narrowed(stage: Stage) -> str:
 
 def _stays_here(stage: Stage, child: Child) -> None:
     """What we protect, and the child does not have."""
-    before = stage.left.dropped("DROP_NO_OUT_SA")
+    before = stage.left.counted()
     with stage.ground.tap() as tap:
         got = stage.left.ping(stage.case.left_host, ELSEWHERE, PINGS)
         frames = [frame for frame in tap.frames() if frame.ip]
     assert got.received == 0
     assert not [frame for frame in frames if frame.esp or ELSEWHERE in frame.addresses], "it was sent"
     assert only(stage.right, stage.case).children[0].packets == child.packets, "the peer got some of it"
-    if before is not None:
-        until(lambda: stage.left.dropped("DROP_NO_OUT_SA") == before + PINGS, "what was not sent is counted")
+    if before:
+        wanted = before["DROP_NO_OUT_SA"] + PINGS
+        until(lambda: stage.left.counted()["DROP_NO_OUT_SA"] == wanted, "what was not sent is counted")
 
 
 def pfs(stage: Stage) -> str:
@@ -148,7 +149,8 @@ def childless(stage: Stage) -> str:
 
 
 def mobike(stage: Stage) -> str:
-    """One side changes its address (RFC 4555): the same SAs, the other address, packets both ways."""
+    """One side changes its address (RFC 4555): the same SAs, the other address, packets both ways. Where the peer lost
+    it and had not begun, we find out, and try the other that it told us of."""
     case = stage.case
     before = stage.begin()
     stage.carry()

@@ -81,9 +81,6 @@ class Side(Protocol):
     def why(self, case: Case) -> str | None:
         """Why there is no SA; None of one that does not tell."""
 
-    def dropped(self, verdict: str) -> int | None:
-        """Packets that its workers dropped for this reason; None of one that does not tell."""
-
     def down(self, case: Case) -> None:
         """Delete, and tell the other side."""
 

@@ -134,9 +134,6 @@ class Charon:
     def why(self, case: Case) -> None:
         return None
 
-    def dropped(self, verdict: str) -> None:
-        return None
-
     def reauthenticate(self, case: Case) -> None:
         self.ask("rekey", {"ike": case.key, "reauth": "yes"})
 
@@ -149,11 +146,12 @@ class Charon:
         raise NotImplementedError
 
     def change_address(self, old: str, new: str) -> None:
+        """`new` empty: it is there already."""
         raise NotImplementedError
 
     def move(self, case: Case) -> str:
         old, new = (LEFT_OUTER, LEFT_SECOND) if self._left else (case.right_outer, case.right_second)
-        self.change_address(old, new)
+        self.change_address(old, "" if case.spare else new)
         self._moved = self._left
         return new
 
@@ -225,7 +223,8 @@ class NamespaceCharon(Charon):
 
     def change_address(self, old: str, new: str) -> None:
         # the new one is the primary then, and the route takes it
-        self.lab.ip(self.namespace, "address", "add", f"{new}/16", "dev", OUTSIDE)
+        if new:
+            self.lab.ip(self.namespace, "address", "add", f"{new}/16", "dev", OUTSIDE)
         self.lab.ip(self.namespace, "address", "del", f"{old}/16", "dev", OUTSIDE)
 
     def kill(self) -> None:
@@ -281,7 +280,8 @@ class GuestCharon(Charon):
         return read_ping(self.guest.run(*words, check=False, timeout=60 + count * interval))
 
     def change_address(self, old: str, new: str) -> None:
-        self.guest.ip(f"address add {new}/16 dev vec0", f"address del {old}/16 dev vec0")
+        came = [f"address add {new}/16 dev vec0"] if new else []
+        self.guest.ip(*came, f"address del {old}/16 dev vec0")
 
     def kill(self) -> None:
         # with a power cut its kernel's SAs go too
@@ -310,7 +310,8 @@ def connection(case: Case, left: bool) -> dict[str, Any]:
     found: dict[str, Any] = {
         "version": "2", "local_addrs": [local], "remote_addrs": [remote],
         "proposals": ike.split(","), "unique": case.option("unique", "never"),
-        "mobike": case.option("mobike", "no"), "encap": "no", "fragmentation": case.option("fragmentation", "yes"),
+        "mobike": "yes" if case.option("mobike") else "no", "encap": "no",
+        "fragmentation": case.option("fragmentation", "yes"),
         "rekey_time": "0", "dpd_delay": case.option("dpd", "0"), "childless": case.option("childless", "allow"),
         "local": authentication(case, mine, own=True), "remote": authentication(case, theirs, own=False),
         "children": {CHILD: child(case, left)},
