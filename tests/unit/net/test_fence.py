@@ -89,6 +89,37 @@ def test_control_run_then_fence_then_open(hosts: tuple[str, str]) -> None:
     assert [ping(*way)[0] for way in ways] == [True] * 4
 
 
+def test_the_same_over_ipv6(hosts: tuple[str, str]) -> None:
+    """Neighbours are still found, and the sender is told."""
+    host, far = hosts
+    Path("/proc/sys/net/ipv6/conf/all/forwarding").write_text("1")
+    for name, gate, own, gateway in (("host", "in", "fd01::2", "fd01::1"), ("far", "out", "fd09::2", "fd09::1")):
+        space = {"host": host, "far": far}[name]
+        sh(f"ip addr add {gateway}/64 dev {gate} nodad")
+        sh(f"ip -n {space} addr add {own}/64 dev eth nodad")
+        sh(f"ip -n {space} route add default via {gateway}")
+    sh(f"ip -n {far} addr add fd02::2/128 dev lo nodad")
+    sh("ip route add fd02::/64 via fd09::2")
+    fence = Fence()
+    ways = [("fd02::2", host, ""), ("fd01::2", far, "fd02::2"), ("fd02::2", "", "fd01::1"), ("fd01::1", far, "fd02::2")]
+    for way in ways:  # link-local addresses are tentative for a second or two
+        assert any(ping(*way)[0] for _ in range(5)), "the control run must show traffic in the clear"
+    fence.protect([("fd01::/64", "fd02::/64")], ["fd09::2"])
+    for gate in ("in", "out"):
+        sh(f"ip neigh flush dev {gate}")
+    assert [ping(*way)[0] for way in ways] == [False] * 4
+    assert "No route" in ping("fd02::2", host)[1]
+    assert ping("fd09::2")[0], "the peer's outer address is spared"
+    assert ping("fd01::2")[0], "the gateway still reaches its own side"
+    fence.open()
+    fence.protect([("::/0", "::/0")], ["fd09::2"])
+    for gate in ("in", "out"):
+        sh(f"ip neigh flush dev {gate}")
+    assert not ping("fd02::2", host)[0]
+    assert ping("fd09::2")[0], "a wide child leaves neighbour discovery alone"
+    assert ping("fd01::1", host)[0]
+
+
 def test_a_peer_within_its_own_prefix_is_spared_to_us_alone(hosts: tuple[str, str]) -> None:
     """What a host sends to it is protected like everything for that prefix, and what comes from it must have been."""
     host, far = hosts
