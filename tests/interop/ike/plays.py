@@ -29,7 +29,7 @@ IKE_SA_INIT = 34
 #: What `xdpsec explain` says of a case by its option `wrong`, where we began and where the peer did.
 REASONS = {
     "psk": ("AUTHENTICATION_FAILED", "the shared secrets differ"),
-    "id": ("the peer has another identity", "no peer somebody.example"),
+    "id": ("and asked for right.", "no peer somebody.example"),
     "expired": ("has expired", "has expired"),
     "authority": ("none of our authorities", "none of our authorities"),
     "revoked": ("has been revoked", "has been revoked"),

@@ -114,7 +114,7 @@ class Authenticate:
         if idr is None or auth is None:
             error = next((one for one in payloads if type(one) is Notify and one.is_error), None)
             kind = error.kind if error is not None else int(NotifyType.AUTHENTICATION_FAILED)
-            raise PeerRefuses(f"the peer refuses us: {name_of(NotifyType, kind)}", kind)
+            raise PeerRefuses(f"the peer refuses us: {name_of(NotifyType, kind)}{_names(peer, kind)}", kind)
         identity = Identity(idr.kind, idr.data)
         if not peer.remote_id.matches(identity):
             raise refused(f"the peer has another identity than {peer.remote_id}")
@@ -144,6 +144,14 @@ class Authenticate:
             m.host.free_spi(self.unused)
             self.unused = 0
         informational.part(m, sa, "authentication", str(error), error.notify)
+
+
+def _names(peer: PeerSettings, kind: int) -> str:
+    """Whose names may be wrong, where the peer says no more than that it does not believe."""
+    if kind != NotifyType.AUTHENTICATION_FAILED:
+        return ""
+    asked = f", and asked for {show(peer.named)}" if peer.named is not None else ""
+    return f"; we said to be {show(peer.local_id)}{asked}"
 
 
 def _first_child(
