@@ -14,7 +14,7 @@ from typing import Any
 import structlog
 
 from xdpsec.channel import messages as words
-from xdpsec.channel.framing import ChannelClosed
+from xdpsec.channel.framing import ChannelClosed, FramingError
 from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer, Refused
 from xdpsec.config.values import Config
 from xdpsec.daemon import ledger
@@ -135,13 +135,15 @@ class Gateway:
             case words.Exhausted(slot):
                 self._snapshots.exhausted(slot)
                 self._negotiated(lambda ike: ike.children.spent(slot))
+            case words.Acquire(child) if child < 0 or not (self.ike or child < len(self._config.children)):
+                raise FramingError(f"it speaks of child {child}, which there is not")
             case words.Acquire(child) if self.ike and self.ike.negotiates(child):
                 self.ike.acquire(child)
             case words.Acquire(child):
                 label = self._config.children[child].label
                 log.warning("no SA for a packet", child=label, worker=worker, fix="see `xdpsec list-sas`")
             case _:
-                raise TypeError(f"worker {worker} said {type(message).__name__}")
+                raise FramingError(f"it said {type(message).__name__}")
 
     def _negotiated(self, tell: Callable[[Ike], None]) -> None:
         """What slots of negotiated SAs ask for; those of others are not known there."""

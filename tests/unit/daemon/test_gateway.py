@@ -217,6 +217,20 @@ def test_what_a_worker_says_of_slots_that_are_nobody_s_changes_nothing(tmp_path:
     run(test)
 
 
+@pytest.mark.parametrize("child", [-1, 2, 2**40])
+def test_a_worker_that_speaks_of_a_child_there_is_not_is_replaced(tmp_path: Path, child: int) -> None:
+    async def test() -> None:
+        async with scene(tmp_path) as s:
+            with capture_logs() as lines:
+                s.says(1, words.Acquire(child))
+                await s.boss.serve(1)
+            (said,) = [line for line in lines if line["event"] == "worker misspoke"]
+            assert (said["worker"], said["error"]) == (1, f"it speaks of child {child}, which there is not")
+            assert s.gateway.view().workers[0].restarts == 0
+
+    run(test)
+
+
 def test_a_stop_leaves_exact_numbers_of_those_who_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not end keeps its block: it may still use it."""
     monkeypatch.setattr(fleet, "STOP_SECONDS", 0.2)
