@@ -136,7 +136,10 @@ class Fetcher:
     async def _resolve(self, target: _Target) -> str:
         """The first address, when none of those that the name has is forbidden: a name with one such is a trap."""
         loop = asyncio.get_running_loop()
-        found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        try:
+            found = await loop.getaddrinfo(target.host, target.port, type=socket.SOCK_STREAM)
+        except UnicodeError:  # a label of more than 63 characters, and no OSError
+            raise LocalError(f"{_shown(target.host)} can be no host's name; mend the URL") from None
         addresses = [str(address[0]) for *_, address in found]
         for address in addresses:
             if self._forbidden(address):

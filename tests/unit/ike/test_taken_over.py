@@ -12,6 +12,7 @@ from dataclasses import dataclass
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as some
+from pair import pair
 from test_gates import House, Street, agree, connect, machines, street
 
 
@@ -78,6 +79,18 @@ def test_schedules(name: str) -> None:
     steps, loss = SCHEDULES[name]
     for seed in range(40 if loss else 1):
         judge(play(steps, seed, loss))
+
+
+def test_who_connects_anew_without_end_has_few_at_once() -> None:
+    """Each talk that was taken over stays for a while, but not hundreds of them."""
+    both = pair()
+    for _ in range(40):
+        both.connect()
+        both.run(0.2)
+        assert sum(not one.sa.dead for one in both.b.machines if one.sas) <= 6
+    both.run(120.0)
+    both.agree()
+    assert len(both.b.installed) == 1
 
 
 STEPS = some.lists(

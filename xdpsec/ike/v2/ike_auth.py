@@ -45,6 +45,7 @@ from xdpsec.wire.payloads import (
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
 
+BESIDE = 4  # IKE SAs of one identity that wait to go while another one stands
 CROSSING = 5.0  # seconds within which two IKE SAs that either side began are taken for one wish
 
 
@@ -330,6 +331,10 @@ def established(m: Machine, sa: IkeSa, identity: Identity, contact: bool = False
         elif peer.uniqueness == "replace":
             # that of the two which was begun first, even if lost answers made it stand only now
             _give_way(m, other, min((m, other), key=lambda one: one.since))
+    beside = m.registry.established(peer.name, remote_id)
+    leaving = [one for one in beside if one is not m and one.sas and one.sa.leave_at]
+    for other in sorted(leaving, key=lambda one: one.since)[:-BESIDE]:
+        other.abandon("replaced", "the peer connects anew again and again", m.now)
     m.emit(
         IkeUp(
             ike=m.number,
