@@ -28,11 +28,15 @@ def check(file: FileArgument = DEFAULT_CONFIG) -> None:
         raise typer.Exit(BAD_INPUT) from None
     gateway, out = found.config.gateway, console()
     out.print(f"{file} is right", soft_wrap=True)
-    if not found.numbers:
+    for text, fields in found.doubts:
+        out.print(f"but {text}: {', '.join(f'{name} {value}' for name, value in fields.items())}", soft_wrap=True)
+    if not found.whole:
         out.print("not root: key files, sequence state, account and interfaces were not looked at")
     out.print(f"outside {', '.join(gateway.outside)}; inside {', '.join(gateway.inside)}; XDP {gateway.xdp}")
     out.print(_workers(gateway))
     out.print(f"metrics on {gateway.metrics_host} port {gateway.metrics_port}; account {gateway.user}")
+    if found.config.ike_peers:
+        out.print("", _peers(found), sep="\n")
     out.print("", _children(found), sep="\n")
 
 
@@ -43,33 +47,32 @@ def _workers(gateway: Gateway) -> str:
 
 
 def _children(found: Review) -> Table:
-    names = (
-        "child",
-        ">worker",
-        "local",
-        "remote",
-        ">SPI in",
-        ">SPI out",
-        "suite",
-        "ESN",
-        "UDP",
-        ">next in",
-        ">next out",
-    )
-    made = table("children", *names)
+    """What only manual keys have stands there when there are some."""
+    given = (">SPI in", ">SPI out", "suite", "ESN", "UDP", ">next in", ">next out") if found.config.manual else ()
+    made = table("children", "child", ">worker", "local", "remote", "keys", *given)
     for child in found.config.children:
-        made.add_row(*_cells(child, found))
+        made.add_row(*_cells(child, found)[: len(made.columns)])
+    return made
+
+
+def _peers(found: Review) -> Table:
+    made = table("peers that negotiate", "peer", "remote", "we are", "it is", "we prove it by", "it proves it by")
+    for peer, ike in found.config.ike_peers:
+        ours = "certificate" if ike.auth.certificate else "secret"
+        theirs = [*(["secret"] if ike.auth.psk_file else []), *(["certificate"] if ike.auth.ca else [])]
+        who = ike.local_id or "our address", ike.remote_id or "its address"
+        made.add_row(peer.name, peer.remote or "any", *who, ours, " or ".join(theirs))
     return made
 
 
 def _cells(child: Child, found: Review) -> list[str]:
     manual = child.manual
     if manual is None:
-        keys = ["-", "-", "IKE", "-", "-"]
+        keys = ["IKE", "-", "-", "-", "-", "-"]
     else:
         encap = "-" if manual.encap is None else "{} to {}".format(*manual.encap)
         esn = "yes" if manual.esn else "no"
-        keys = [f"{manual.spi_in:#x}", f"{manual.spi_out:#x}", manual.suite.name, esn, encap]
+        keys = ["manual", f"{manual.spi_in:#x}", f"{manual.spi_out:#x}", manual.suite.name, esn, encap]
     numbers = [str(found.numbers.get((child.index, outbound), "-")) for outbound in (False, True)]
     return [
         child.label,

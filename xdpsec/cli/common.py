@@ -20,8 +20,13 @@ PIPE_COLUMNS = 180
 #: Rows from which on a table is laid out without rich.
 MANY = 200
 
-ConfigOption = Annotated[Path, typer.Option("--config", "-c", help="configuration of the gateway", dir_okay=False)]
-TargetsArgument = Annotated[list[str], typer.Argument(metavar="PEER[/CHILD]...", show_default=False)]
+ConfigOption = Annotated[
+    Path, typer.Option("--config", "-c", metavar="FILE", help="configuration of the gateway", dir_okay=False)
+]
+TargetsArgument = Annotated[
+    list[str], typer.Argument(metavar="PEER[/CHILD]...", help="as the configuration names them", show_default=False)
+]
+PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="as the configuration names it", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
 
 

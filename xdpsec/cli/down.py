@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from xdpsec.channel import negotiation as words
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, PeerArgument
 from xdpsec.cli.wishes import tell
 
 
 def down(
-    peer: Annotated[str, typer.Argument(help="a peer of the configuration", show_default=False)],
+    peer: PeerArgument,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Close the IKE SA with a peer and its children; their prefixes stay protected."""
+    """Close what there is with a peer.
+
+    The IKE SA and its children. Their prefixes stay protected; the peer may call again, we do not until `up`."""
     count = tell(config, words.BringDown(peer))
-    print(f"{peer} is being closed" if count else f"{peer} was down")
+    print(f"{peer} is being closed; we do not call it again before `xdpsec up {peer}`" if count else f"{peer} was down")

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from typing import Annotated
-
-import typer
-
 from xdpsec.channel import negotiation as words
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, print_json
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, PeerArgument, print_json
 from xdpsec.errors import LocalError
 
 
 def explain(
-    peer: Annotated[str, typer.Argument(help="a peer of the configuration", show_default=False)],
+    peer: PeerArgument,
     config: ConfigOption = DEFAULT_CONFIG,
     as_json: JsonOption = False,
 ) -> None:
-    """Say why a peer or its children are down, and the line to change."""
+    """Say why a peer is down, and what to change.
+
+    The peer first, then its children; with the line of the configuration."""
     with Client(run_dir(config)) as client:
         answer = client.ask(words.ExplainQuery(peer), words.Explanation)
     if answer.error:

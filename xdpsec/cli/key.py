@@ -11,6 +11,7 @@ import typer
 
 from xdpsec.config import passphrase
 from xdpsec.crypto import keyfile
+from xdpsec.errors import LocalError
 
 
 class Kind(StrEnum):
@@ -29,7 +30,10 @@ class Kind(StrEnum):
 NewFile = Annotated[Path, typer.Argument(metavar="FILE", help="file to write; it must not exist", dir_okay=False)]
 KindOption = Annotated[Kind, typer.Option("--kind", "-k", help="kind of key")]
 SourceOption = Annotated[
-    str, typer.Option("--passphrase", help="where the passphrase is: prompt, fd:N, credential:NAME or a file")
+    str,
+    typer.Option(
+        "--passphrase", metavar="SOURCE", help="where the passphrase is: prompt, fd:N, credential:NAME or a file"
+    ),
 ]
 OpenOption = Annotated[bool, typer.Option("--unencrypted", help="no passphrase: mode 0600 alone guards the key")]
 
@@ -37,7 +41,11 @@ OpenOption = Annotated[bool, typer.Option("--unencrypted", help="no passphrase: 
 def key(
     file: NewFile, kind: KindOption = Kind.P256, source: SourceOption = "prompt", unencrypted: OpenOption = False
 ) -> None:
-    """Make a private key: PKCS#8, encrypted under a passphrase by scrypt, mode 0600."""
+    """Make a private key.
+
+    PKCS#8, encrypted under a passphrase by scrypt, mode 0600."""
+    if file.exists():  # before somebody thinks of a passphrase for it
+        raise LocalError(f"{file} exists; remove it or name another file")
     secret = b"" if unencrypted else passphrase.invent(source, str(file), os.environ)
     passphrase.write_private(str(file), keyfile.store(keyfile.KINDS[kind.value](), secret, os.urandom))
     print(f"{file}: {kind.value}, {'not encrypted: who reads it has the key' if unencrypted else 'encrypted'}")

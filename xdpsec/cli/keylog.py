@@ -18,11 +18,15 @@ ESP_ROW = '"'  # how rows of esp_sa begin, and no other
 
 
 def keylog(
-    file: Annotated[Path, typer.Argument(help="rows are added to it; Wireshark: ikev2_decryption_table")],
+    file: Annotated[
+        Path, typer.Argument(metavar="FILE", help="rows are added to it; Wireshark: ikev2_decryption_table")
+    ],
     esp: Annotated[Path | None, typer.Option("--esp", metavar="FILE", help="ESP's too; Wireshark: esp_sa")] = None,
     config: ConfigOption = DEFAULT_CONFIG,
 ) -> None:
-    """Write the keys of new SAs to FILE until Ctrl-C; Wireshark reads it as ikev2_decryption_table."""
+    """Write the keys of new SAs for Wireshark.
+
+    Until Ctrl-C. Who has the files reads what these peers say."""
     with Client(run_dir(config)) as client, contextlib.ExitStack() as opened:
         ike_rows = opened.enter_context(_append(file))
         esp_rows = opened.enter_context(_append(esp)) if esp else None

@@ -18,10 +18,14 @@ _RENDER = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "
 def log(
     config: ConfigOption = DEFAULT_CONFIG,
     follow: Annotated[bool, typer.Option("--follow", "-f", help="go on with new lines until Ctrl-C")] = False,
-    peer: Annotated[str, typer.Option("--peer", help="only lines that name this peer", show_default=False)] = "",
+    peer: Annotated[
+        str, typer.Option("--peer", metavar="PEER", help="only lines that name this peer", show_default=False)
+    ] = "",
     as_json: JsonOption = False,
 ) -> None:
-    """Print the latest lines of the log; --json prints one object a line."""
+    """Print the latest lines of the log.
+
+    What control said; --json prints one object a line."""
     with Client(run_dir(config)) as client:
         answer = client.ask(words.LogQuery(0, False), words.Lines)
         while answer.rows or follow:

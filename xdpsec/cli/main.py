@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib
+import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
+from typing import Annotated
 
 import typer
 
@@ -48,10 +50,12 @@ def application(words: Sequence[str]) -> typer.Typer:
         name="xdpsec",
         help="IPsec gateway for Linux: XDP and AF_XDP data plane.",
         no_args_is_help=True,
+        invoke_without_command=True,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
+        context_settings={"help_option_names": ["--help", "-h"]},
     )
-    app.callback()(_nothing)
+    app.callback()(_whole)
     named = [word for word in words if not word.startswith("-")][:1]
     for name in named if named and named[0] in COMMANDS else COMMANDS:
         module = importlib.import_module(f"xdpsec.cli.{COMMANDS[name]}")
@@ -63,8 +67,13 @@ def application(words: Sequence[str]) -> typer.Typer:
     return app
 
 
-def _nothing() -> None:
+def _whole(
+    version: Annotated[bool, typer.Option("--version", "-V", help="print the version and exit", is_eager=True)] = False,
+) -> None:
     """IPsec gateway for Linux: XDP and AF_XDP data plane."""
+    if version:
+        print(f"xdpsec {importlib.metadata.version('xdpsec')}")
+        raise typer.Exit
 
 
 def main() -> None:

@@ -8,7 +8,9 @@ from xdpsec.cli.wishes import split_target, tell
 
 
 def rekey(targets: TargetsArgument, config: ConfigOption = DEFAULT_CONFIG) -> None:
-    """Replace the keys of a peer's IKE SA, or of the child named; * names every child."""
+    """Make new keys for an IKE SA or a child.
+
+    PEER is the IKE SA, PEER/CHILD a child of it, PEER/* every child."""
     for target in targets:
         count = tell(config, words.Rekey(*split_target(target)))
         print(f"{target}: {count} rekeyed; `xdpsec log` shows how it went")

@@ -24,6 +24,7 @@ from xdpsec.channel.framing import ChannelClosed, Received, Wire, close_all
 from xdpsec.channel.hub import Peer, Refused
 from xdpsec.channel.start import ControlStart
 from xdpsec.config.loader import MAX_SIZE, parse
+from xdpsec.config.places import placed
 from xdpsec.config.values import Config
 from xdpsec.daemon import log as logging
 from xdpsec.daemon import setup
@@ -173,7 +174,10 @@ def main(start: ControlStart, wire: Wire) -> int:
 
 
 async def _run(start: ControlStart, config: Config, wire: Wire) -> int:
-    return await Control(start, config, wire).run()
+    try:
+        return await Control(start, config, wire).run()
+    except (ConfigError, LocalError, Refused) as error:
+        raise LocalError(placed(config, str(error))) from None
 
 
 if __name__ == "__main__":

@@ -21,7 +21,6 @@ from xdpsec.crypto.signing import PrivateKey, Signer, describe
 from xdpsec.crypto.trust import Expiry, Trust, expiring, load_certificates
 from xdpsec.errors import ConfigError, LocalError
 from xdpsec.ike import identities
-from xdpsec.ike import settings as contract
 from xdpsec.ike.settings import Identity
 
 #: How long ahead the end of a certificate is told.
@@ -36,7 +35,7 @@ def unlock(raw: bytes, file: str, passphrase: Callable[[], bytes]) -> PrivateKey
         return keyfile.load(raw, passphrase() if keyfile.encrypted(raw) else None)
     except LocalError as error:
         text, _, fix = str(error).partition("; ")
-        raise ConfigError(file, 0, "", text, fix) from None
+        raise ConfigError(file, 0, "", text, fix.replace("FILE", file)) from None
 
 
 def certificates(raw: bytes, file: str) -> tuple[x509.Certificate, ...]:
@@ -50,11 +49,10 @@ def certificates(raw: bytes, file: str) -> tuple[x509.Certificate, ...]:
         raise ConfigError(file, 0, "", "holds no certificate that we can read", _PEM_FIX) from None
 
 
-def doubts(signer: contract.Signer | None, identity: Identity) -> str:
+def doubts(leaf: x509.Certificate | None, identity: Identity) -> str:
     """Why a peer by the book would refuse our own certificate for this identity of ours, empty when it would not."""
-    if signer is None or not signer.certificates:
+    if leaf is None:
         return ""
-    leaf = x509.load_der_x509_certificate(signer.certificates[0])
     if not claims.claims(leaf, identity.kind, identity.data):
         return f"it does not speak for local_id {identities.show(identity)} (RFC 4945 sec. 3.1)"
     return claims.unfit(leaf, any_purpose=False)
@@ -140,11 +138,15 @@ class Credentials:
         except LocalError as error:
             text, _, fix = str(error).partition("; ")
             raise ConfigError(auth.key, 0, "", text, fix) from None
-        if not locked:
+        if not locked or auth.key in self._passphrases:
             self.signer(auth)
         elif not auth.passphrase:
             fix = 'add passphrase, such as "prompt" or "credential:NAME", to auth'
             raise ConfigError(auth.key, 0, "", "is encrypted, and no passphrase is named", fix)
+
+    def leaf(self, auth: Auth) -> x509.Certificate | None:
+        """Our own certificate, None where none is named."""
+        return self._certificates(auth.certificate)[0] if auth.certificate else None
 
     def trust(self, auth: Auth) -> Trust | None:
         """Whom the peer's configuration believes, None where it names no authority."""

@@ -19,9 +19,9 @@ from xdpsec.channel.start import ControlStart, PortStart, QueueStart, WorkerStar
 from xdpsec.config.passphrase import obtain
 from xdpsec.config.values import Config
 from xdpsec.daemon import regions
-from xdpsec.daemon.preflight import Account
+from xdpsec.daemon.preflight import Account, find_link
 from xdpsec.daemon.shares import slots_of_all
-from xdpsec.errors import ConfigError, LocalError
+from xdpsec.errors import LocalError
 from xdpsec.net.afxdp import Sockets
 from xdpsec.net.door import Door
 from xdpsec.net.routes import Links
@@ -57,7 +57,7 @@ class Holdings:
         try:
             self.links = Links()
             self._opened.callback(self.links.close)
-            self._found = tuple(self._find(interface) for interface in self.interfaces)
+            self._found = tuple(find_link(self._config, self.links, interface) for interface in self.interfaces)
             self._regions = self._memory(Path(gateway.run_dir))
             self._config_fd = self._keep(_sealed(raw))
             self._ask_passphrases()
@@ -80,18 +80,6 @@ class Holdings:
     def _keep(self, descriptor: int) -> int:
         self._opened.callback(close_all, [descriptor])
         return descriptor
-
-    def _find(self, interface: str) -> Link:
-        side = "outside" if interface in self._config.gateway.outside else "inside"
-        try:
-            link = self.links.find(interface)
-        except LookupError:
-            text, fix = f"there is no interface {interface!r}", "name one that `ip link` lists"
-            raise ConfigError(self._config.file, 0, f"gateway.{side}", text, fix) from None
-        if len(link.mac) != 6:
-            text, fix = f"{interface!r} is no Ethernet interface", "name one that has a MAC address"
-            raise ConfigError(self._config.file, 0, f"gateway.{side}", text, fix)
-        return link
 
     def _memory(self, directory: Path) -> regions.Regions:
         workers, queues = self._config.gateway.workers, sum(link.queues for link in self._found)

@@ -15,6 +15,8 @@ from pathlib import Path
 
 from xdpsec.config.values import Config
 from xdpsec.errors import ConfigError, LocalError
+from xdpsec.net.routes import Links
+from xdpsec.net.values import Link
 
 MOUNTS = Path("/proc/self/mountinfo")
 MEMORY_FILE_SYSTEMS = ("tmpfs", "ramfs", "devtmpfs")
@@ -33,16 +35,30 @@ def check_root() -> None:
 
 def account(config: Config) -> Account:
     """The account of control and workers."""
-    name = config.gateway.user
+    name, line = config.gateway.user, config.line(("gateway", "user"))
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         fix = f"make it with `useradd --system {name}`, or name another"
-        raise ConfigError(config.file, 0, "gateway.user", f"there is no account {name!r}", fix) from None
+        raise ConfigError(config.file, line, "gateway.user", f"there is no account {name!r}", fix) from None
     if entry.pw_uid == 0 or entry.pw_gid == 0:
         text = f"the account {name!r} is root or in its group"
-        raise ConfigError(config.file, 0, "gateway.user", text, "name an account without privileges")
+        raise ConfigError(config.file, line, "gateway.user", text, "name an account without privileges")
     return Account(entry.pw_uid, entry.pw_gid)
+
+
+def find_link(config: Config, links: Links, interface: str) -> Link:
+    """The interface that the configuration names so."""
+    side = "outside" if interface in config.gateway.outside else "inside"
+    try:
+        link = links.find(interface)
+    except LookupError as error:
+        text, fix = str(error), "name one of this network namespace (`ip link` lists them)"
+    else:
+        if len(link.mac) == 6:
+            return link
+        text, fix = f"{interface} is no Ethernet interface", "name one that has a MAC address"
+    raise ConfigError(config.file, config.line(("gateway", side)), f"gateway.{side}", text, fix)
 
 
 def run_directory(path: Path) -> Path:

@@ -196,7 +196,7 @@ def _open(path: str, flags: int) -> int:
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o600)  # a FIFO must not hold us up
     except OSError as error:
         what = "read" if flags == os.O_RDONLY else "made or written beside its key file"
-        fix = "give the child a key file" if flags == os.O_RDONLY else "keep key files where root may write"
+        fix = "name a file that is there" if flags == os.O_RDONLY else "keep key files where root may write"
         raise ConfigError(path, 0, "", f"cannot be {what} ({error.strerror})", fix) from None
 
 

@@ -7,19 +7,20 @@ from __future__ import annotations
 import contextlib
 import os
 import stat
+import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
-from xdpsec.config import loader
+from xdpsec.config import loader, passphrase
 from xdpsec.config.keys import KeyPair, check_owner, check_public, read_keys
-from xdpsec.config.lines import key_lines, line_of
+from xdpsec.config.places import placed
 from xdpsec.config.values import Config
 from xdpsec.daemon import durable, preflight
 from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.grants import want_of
-from xdpsec.daemon.ike import files, peers
+from xdpsec.daemon.ike import doubts, files, peers
 from xdpsec.daemon.ike.start import route as local_of
 from xdpsec.daemon.ledger import Ledger
 from xdpsec.daemon.regions import HEADER_SIZE, SLOT_SIZE, STATE_MAGIC, boot_id
@@ -34,12 +35,14 @@ from xdpsec.workers.native import bucket_of, ffi
 
 @dataclass(frozen=True, slots=True)
 class Review:
-    """`owners`: child index -> worker. `numbers`: (child index, outbound) -> the sequence number it would go on with;
-    empty when only root could have looked."""
+    """`owners`: child index -> worker. `numbers`: (child index, outbound) -> the sequence number it would go on with.
+    `doubts`: what works and should not stay so. `whole` False: what only root can look at was left out."""
 
     config: Config
     owners: Mapping[int, int]
     numbers: Mapping[tuple[int, bool], int]
+    doubts: tuple[doubts.Doubt, ...]
+    whole: bool
 
 
 def review(path: str, as_root: bool) -> Review:
@@ -49,41 +52,45 @@ def review(path: str, as_root: bool) -> Review:
     given = {child.index: placement.owner_of(manual.spi_in, table, bucket_of) for child, manual in config.manual}
     owners = placement.homes(given, [child.index for child in config.children], config.gateway.workers)
     if not as_root:
-        return Review(config, owners, {})
-    preflight.account(config)
-    _interfaces(config)
-    _negotiating(config)
-    return Review(config, owners, _numbers(config, _keys(config)))
+        return Review(config, owners, {}, (), whole=False)
+    try:
+        preflight.account(config)
+        _interfaces(config)
+        doubtful = tuple(_negotiating(config))
+        return Review(config, owners, _numbers(config, _keys(config)), doubtful, whole=True)
+    except (ConfigError, LocalError) as error:
+        raise LocalError(placed(config, str(error))) from None
 
 
 def _interfaces(config: Config) -> None:
-    sides = (("outside", config.gateway.outside), ("inside", config.gateway.inside))
     with contextlib.closing(Links()) as links:
-        for side, names in sides:
-            for number, name in enumerate(names):
-                try:
-                    links.find(name)
-                except LookupError as error:
-                    line = line_of(key_lines(Path(config.file).read_text()), ("gateway", side, number))
-                    fix = "name one of this network namespace (`ip link` lists them)"
-                    raise ConfigError(config.file, line, f"gateway.{side}", str(error), fix) from None
+        for name in (*config.gateway.outside, *config.gateway.inside):
+            preflight.find_link(config, links, name)
 
 
-def _negotiating(config: Config) -> None:
-    """Peers that negotiate: every file they name, and what stands in it. Passphrases are not asked for: what
-    they lock is taken to be right."""
+def _negotiating(config: Config) -> Iterator[doubts.Doubt]:
+    """Peers that negotiate: every file they name, and what stands in it. Nobody is asked for a passphrase: what one
+    locks that is not in a file is taken to be right. What works and should not stay so."""
     found: dict[str, bytes] = {}
     secrets = {file for _, ike in config.ike_peers for file in ike.secrets}
     for file in files.named(config):
-        with _opened(file, "name a file that is there") as descriptor:
+        with _opened(file) as descriptor:
             (check_owner if file in secrets else check_public)(os.fstat(descriptor), file)
             found[file] = files.read(descriptor, file)
-    credentials = Credentials(found, {})
+    credentials = Credentials(found, _passphrases(config))
     credentials.load_crls(file for _, ike in config.ike_peers for file in ike.auth.crl)
     for peer, ike in config.ike_peers:
         peers.identities_of(config, peer, ike, local_of)
         peers.secrets_of(ike, found)
         credentials.inspect(ike.auth)
+    yield from doubts.found(config, found, credentials, local_of)
+    yield from doubts.ends(credentials, time.time())
+
+
+def _passphrases(config: Config) -> dict[str, bytes]:
+    """Key file -> passphrase, of those that are in files."""
+    auths = [ike.auth for _, ike in config.ike_peers if ike.auth.passphrase.startswith("/")]
+    return {auth.key: passphrase.obtain(auth.passphrase, auth.key, {}) for auth in auths}
 
 
 # --- keys ----------------------------------------------------------------------------------------------------
@@ -101,11 +108,11 @@ def _keys(config: Config) -> dict[str, KeyPair]:
 
 
 @contextlib.contextmanager
-def _opened(path: str, fix: str = "give the child a key file") -> Iterator[int]:
+def _opened(path: str) -> Iterator[int]:
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
-        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", fix) from None
+        raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "name a file that is there") from None
     try:
         yield descriptor
     finally:

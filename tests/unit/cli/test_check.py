@@ -36,7 +36,8 @@ def test_what_is_right_is_shown_as_it_would_run(xdpsec: Xdpsec, config: Path) ->
     assert "outside out0; inside in0" in ran.out
     row = next(line for line in ran.out.splitlines() if "branch/lan" in line)
     assert re.search(
-        r"branch/lan +[01] +10\.1\.0\.0/16 +10\.2\.0\.0/16 +0x1001 +0x2001 +aes256-sha256 +yes +- +1 +1$", row.rstrip()
+        r"branch/lan +[01] +10\.1\.0\.0/16 +10\.2\.0\.0/16 +manual +0x1001 +0x2001 +aes256-sha256 +yes +- +1 +1$",
+        row.rstrip(),
     )
     assert sorted(path.name for path in config.parent.iterdir()) == before  # it looks and touches nothing
 
@@ -49,7 +50,7 @@ def test_what_is_right_is_shown_as_it_would_run(xdpsec: Xdpsec, config: Path) ->
         ('inside = ["in0"]', 'inside = ["gone0"]', (":3: ", "gateway.inside", "gone0", "ip link")),
         ('user = "nobody"', 'user = "stranger"', ("stranger", "useradd")),
         ("spi_in = 0x1001", "spi_in = 7", (":14: ", "spi_in")),
-        ("lan.keys", "none.keys", ("none.keys", "cannot be read")),
+        ("lan.keys", "none.keys", ("none.keys", "cannot be read", ":14: ", "manual.key_file names it")),
     ],
 )  # fmt: skip
 def test_each_mistake_has_its_sentence(
@@ -100,13 +101,37 @@ def test_a_peer_that_negotiates_is_shown(xdpsec: Xdpsec, negotiating: Path) -> N
     ran = xdpsec("check", negotiating)
     assert (ran.status, ran.err) == (0, "")
     row = next(line for line in ran.out.splitlines() if "site/net" in line)
-    assert re.search(r"site/net +[01] +10\.1\.0\.0/16 +10\.4\.0\.0/16 +- +- +IKE +- +- +- +-$", row.rstrip())
+    assert re.search(r"site/net +[01] +10\.1\.0\.0/16 +10\.4\.0\.0/16 +IKE( +-){7}$", row.rstrip())
+    row = next(line for line in ran.out.splitlines() if line.startswith("site "))
+    assert row.split() == ["site", "203.0.113.9", "hq.example.net", "site.example.net", "secret", "secret"]
+
+
+def test_where_all_negotiate_no_column_is_for_manual_keys(xdpsec: Xdpsec, negotiating: Path) -> None:
+    """And what root alone can look at was looked at."""
+    text = negotiating.read_text()
+    gateway = text[: text.index("[peers.")]
+    negotiating.write_text(gateway + NEGOTIATING.replace("FOLDER", str(negotiating.parent)))
+    ran = xdpsec("check", negotiating)
+    assert (ran.status, ran.err) == (0, "")
+    assert "SPI" not in ran.out
+    assert "not root" not in ran.out
+
+
+def test_what_should_not_stay_so_is_said(xdpsec: Xdpsec, negotiating: Path) -> None:
+    (negotiating.parent / "site.psk").write_text("short\n")
+    ran = xdpsec("check", negotiating)
+    assert ran.status == 0
+    assert f"shared secret is short and can be guessed: file {negotiating.parent}/site.psk" in ran.out
 
 
 @pytest.mark.parametrize(
     ("old", "new", "parts"),
     [
-        ("site.psk", "none.psk", ("none.psk", "cannot be read", "name a file that is there")),
+        (
+            "site.psk",
+            "none.psk",
+            ("none.psk", "cannot be read", "name a file that is there", ":20: peers.site.auth.psk_file names it"),
+        ),
         ("hq.example.net", "not a name", (":18: ", "peers.site.local_id", "is no identity")),
         ("site.example.net", "*site", (":19: ", "peers.site.remote_id", "is no pattern")),
         ('local_id = "hq.example.net"\n', "", ("peers.site.local_id", "no route tells our address")),

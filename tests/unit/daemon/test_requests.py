@@ -183,7 +183,7 @@ def _fifo(path: Path) -> None:
     [
         (lambda path: path.chmod(0o640), "has mode 0640, open to others; run chmod 0600"),
         (lambda path: os.chown(path, 65534, 0), "does not belong to root; run chown root"),
-        (lambda path: path.unlink(), "cannot be read (No such file or directory); give the child a key file"),
+        (lambda path: path.unlink(), "cannot be read (No such file or directory); name a file that is there"),
         (lambda path: [path.unlink(), path.mkdir()], "is not a regular file"),
         (_fifo, "is not a regular file"),
         (

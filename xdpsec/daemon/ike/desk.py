@@ -6,18 +6,20 @@ Values in, values out; an answer that must wait is a future. Knows no socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import structlog
 
 from xdpsec.channel import negotiation as words
+from xdpsec.config import hints
 from xdpsec.config.values import Config
 from xdpsec.daemon.ike.service import Ike
 from xdpsec.daemon.lines import Lines
 
 NS = 10**9
 NOTHING = "is down, or is being rekeyed just now"
+FEW = 8  # names that a sentence can hold
 EVERY = "*"  # in the place of a child's name
 
 log = structlog.get_logger()
@@ -89,10 +91,10 @@ class Desk:
         """Why the configuration has no such peer or child that negotiates; "" = it has."""
         names = [one.name for one, _ in self._config.ike_peers]
         if peer not in names:
-            return f"no peer {peer!r} negotiates its keys; there is {', '.join(names) or 'none'}"
+            return f"no peer {peer!r} negotiates its keys; {_there_is(peer, names)}"
         children = [one.name for one in self._config.children if one.peer == peer]
         if child and child not in (*children, EVERY):
-            return f"peer {peer} has no child {child!r}; it has {', '.join(children)}"
+            return f"peer {peer} has no child {child!r}; {_there_is(child, children)}"
         return ""
 
     def _bring_up(self, asked: words.BringUp, seq: int, _: object) -> words.Begun:
@@ -103,7 +105,10 @@ class Desk:
         return words.Begun(seq, self._ike.bring_up(asked.peer, child), "")
 
     def _bring_down(self, asked: words.BringDown, seq: int, _: object) -> words.Begun:
+        whole = asked.peer.partition("/")[0]
         error = self._refusal(asked.peer)
+        if asked.peer != whole and not self._refusal(whole):
+            error = f"children are not closed alone; `xdpsec down {whole}` closes the peer with all of them"
         if error or self._ike is None:
             return words.Begun(seq, 0, error)
         return words.Begun(seq, self._ike.bring_down(asked.peer), "")
@@ -141,6 +146,13 @@ class Desk:
                 self._ike.give_keys(Lines())
         assert self._ike.keys is not None
         return _later(self._ike.keys, asked.after, seq)
+
+
+def _there_is(word: str, names: Sequence[str]) -> str:
+    """The nearest of many names, or all of a few."""
+    if len(names) > FEW:
+        return hints.meant(word, names, {}) or "`xdpsec list-peers` and the configuration name them"
+    return f"there is {', '.join(names) or 'none'}"
 
 
 def _later(lines: Lines, after: int, seq: int) -> asyncio.Future[words.Answer]:

@@ -14,11 +14,10 @@ import structlog
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer, Refused
-from xdpsec.config.psk import SHORT, parse_secret
 from xdpsec.config.values import Config
-from xdpsec.daemon.credentials import Credentials, doubts
+from xdpsec.daemon.credentials import Credentials
 from xdpsec.daemon.fleet import Fleet
-from xdpsec.daemon.ike import files, peers
+from xdpsec.daemon.ike import doubts, files, peers
 from xdpsec.daemon.ike.fetching import Fetching
 from xdpsec.daemon.ike.guests import Guests
 from xdpsec.daemon.ike.helper import Helper
@@ -61,22 +60,11 @@ async def prepare(config: Config, supervisor: Peer) -> Prepared | None:
     crls = [file for _, ike in config.ike_peers for file in ike.auth.crl]
     credentials.load_crls(crls)
     book = Book(peers.settings(config, found, credentials, route), route)
-    _warn(config, found, credentials, book)
+    for sentence, fields in doubts.found(config, found, credentials, route):
+        log.warning(sentence, **fields)
     staples = [ike.auth.ocsp for _, ike in config.ike_peers if ike.auth.ocsp]
     upkeep = Upkeep(credentials, crls, staples, lambda file: files.read_again(file, supervisor))
     return Prepared(book, Udp(await _sockets(supervisor)), helper, credentials, upkeep)
-
-
-def _warn(config: Config, found: files.Files, credentials: Credentials, book: Book) -> None:
-    """What works today and should not stay so."""
-    for file in dict.fromkeys(ike.auth.psk_file for _, ike in config.ike_peers if ike.auth.psk_file):
-        if len(parse_secret(found[file], file)) < SHORT:
-            log.warning("shared secret is short and can be guessed", file=file, fix="openssl rand -hex 32 makes one")
-    for name, peer in book.peers.items():
-        if why := doubts(peer.local_auth.signer, peer.local_id):
-            log.warning("peers may refuse our certificate", peer=name, why=why)
-    for file in credentials.unencrypted():
-        log.warning("private key is not encrypted", file=file, fix="openssl pkcs8 -topk8 -scrypt encrypts it")
 
 
 async def _sockets(supervisor: Peer) -> list[int]:

@@ -14,6 +14,7 @@ from collections.abc import Awaitable, Callable, Sequence
 import structlog
 
 from xdpsec.daemon.credentials import Credentials
+from xdpsec.daemon.ike import doubts
 from xdpsec.errors import XdpsecError
 
 log = structlog.get_logger()
@@ -59,11 +60,8 @@ class Upkeep:
     def tell(self) -> None:
         """A log line for each certificate that ends within a month."""
         self._told = now = self._wall()
-        for file, one in self._credentials.expiring(now):
-            days = int((one.ends - now) // 86400)
-            log.warning(
-                "certificate ends soon" if days >= 0 else "certificate has ended", file=file, name=one.name, days=days
-            )
+        for sentence, fields in doubts.ends(self._credentials, now):
+            log.warning(sentence, **fields)
 
     async def renew(self) -> None:
         """Read the lists again, and the responses about our own certificates."""

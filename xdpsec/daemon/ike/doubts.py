@@ -1,0 +1,36 @@
+"""What works today and should not stay so: short secrets, open keys, certificates that end or that a peer may refuse.
+
+The gateway says it in its log when it starts, `xdpsec check` before that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from xdpsec.config.psk import SHORT, parse_secret
+from xdpsec.config.values import Config
+from xdpsec.daemon.credentials import Credentials, doubts
+from xdpsec.daemon.ike import files, peers
+
+#: A sentence, and its values by name.
+Doubt = tuple[str, dict[str, str | int]]
+
+
+def found(config: Config, read: files.Files, credentials: Credentials, local_of: peers.Route) -> Iterator[Doubt]:
+    """`read`: file -> bytes of each that the configuration names."""
+    for file in dict.fromkeys(ike.auth.psk_file for _, ike in config.ike_peers if ike.auth.psk_file):
+        if len(parse_secret(read[file], file)) < SHORT:
+            yield "shared secret is short and can be guessed", {"file": file, "fix": "openssl rand -hex 32 makes one"}
+    for peer, ike in config.ike_peers:
+        if why := doubts(credentials.leaf(ike.auth), peers.identities_of(config, peer, ike, local_of)[0]):
+            yield "peers may refuse our certificate", {"peer": peer.name, "why": why}
+    for file in credentials.unencrypted():
+        yield "private key is not encrypted", {"file": file, "fix": "openssl pkcs8 -topk8 -scrypt encrypts it"}
+
+
+def ends(credentials: Credentials, wall: float) -> Iterator[Doubt]:
+    """Of each certificate that ends within a month, or has ended."""
+    for file, one in credentials.expiring(wall):
+        days = int((one.ends - wall) // 86400)
+        text = "certificate ends soon" if days >= 0 else "certificate has ended"
+        yield text, {"file": file, "name": one.name, "days": days}
