@@ -36,8 +36,8 @@ class PeerRow:
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """Why something is down, or that it is up. `what` names the peer or the child, `fix` is the line to change, or what
-    to look at; "" = nothing to do."""
+    """Why something is down, or that it is up. `what` names the peer or the child, "" = what was said of them lately;
+    `fix` is the line to change, or what to look at, "" = nothing to do."""
 
     what: str
     up: bool

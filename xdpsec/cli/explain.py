@@ -25,6 +25,6 @@ def explain(
         print_json(shapes.explanation(answer))
         return
     for row in answer.rows:
-        print(f"{row.what} is {'up' if row.up else 'down'}: {row.text}")
+        print(f"{row.what} is {'up' if row.up else 'down'}: {row.text}" if row.what else f"lately, {row.text}")
         if row.fix:
             print(f"  {row.fix}")

@@ -21,7 +21,7 @@ from gateway import FakeSource
 
 from xdpsec.config.loader import parse
 from xdpsec.daemon.ike.desk import Desk
-from xdpsec.daemon.ike.explain import WARNINGS, Memory
+from xdpsec.daemon.ike.explain import WARNINGS, Memory, Outlook
 from xdpsec.daemon.lines import Lines
 from xdpsec.ike import events
 from xdpsec.ike.identities import parse_identity
@@ -64,7 +64,11 @@ class Machines:
         self.asked: list[tuple[str, ...]] = []
         self.count = 2
         self.keys: Lines | None = None
+        self.outlook_is = Outlook()
         self.peer = PeerView("branch", "203.0.113.7", 2, False)
+
+    def outlook(self, peer: str) -> Outlook:
+        return self.outlook_is
 
     def view(self) -> Any:
         return SimpleNamespace(peers=(self.peer,))
@@ -184,6 +188,59 @@ def test_silence_points_to_the_network_and_a_wrong_secret_to_the_secret(scene: S
     assert "/etc/xdpsec/branch.psk" in scene.explained()[0]["fix"]
 
 
+def test_our_own_finding_stands_before_the_peer_s_bare_refusal(scene: Scene) -> None:
+    no = replace(DOWN, reason="authentication", text="the peer refuses us: AUTHENTICATION_FAILED")
+    scene.ike.memory.went(
+        replace(no, peer="", text="the shared secrets differ, or the peer means another", initiator=False)
+    )
+    scene.ike.memory.went(no)
+    scene.ike.outlook_is = Outlook(again_s=12.4)
+    first, second, third = scene.explained()[:3]
+    assert first["text"].startswith("when it called: the shared secrets differ")
+    assert "peers.branch.auth.psk_file (/etc/xdpsec/branch.psk)" in first["fix"]
+    assert second["text"].startswith("when we called: the peer refuses us")
+    assert third["text"] == "it is called again in 12 s"
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("the peer has another identity than branch", "remote_id"),
+        ("no peer x is configured for this address", "remote_id"),
+        ("the peer authenticates by method 2, which is not configured for branch", "auth"),
+        ("certificate CN=a comes from CN=b, and none of our authorities vouches for that", "auth.ca"),
+        ("certificate CN=a has expired on 2020-01-01 00:00 UTC", "auth.ca"),
+        ("certificate CN=a has been revoked", "auth.crl"),
+        ("the peer uses no postquantum preshared key, and one is required", "ppk"),
+    ],
+)
+def test_each_refusal_of_a_proof_has_its_line(scene: Scene, text: str, key: str) -> None:
+    scene.ike.memory.went(replace(DOWN, reason="authentication", text=text))
+    fix = scene.explained()[0]["fix"]
+    assert fix.startswith(f"{scene.file}:")
+    assert f": peers.branch.{key}" in fix
+
+
+@pytest.mark.parametrize(
+    ("outlook", "parts"),
+    [
+        (Outlook(0.2), ("being called",)),
+        (Outlook(12.0), ("no answer yet; the call is 12 s old", "UDP 500 and 4500 reach 203.0.113.7")),
+        (Outlook(12.0, keyed=True), ("answered our first message", "UDP 4500 reach 203.0.113.7")),
+    ],
+)
+def test_a_call_under_way_is_told(scene: Scene, outlook: Outlook, parts: tuple[str, ...]) -> None:
+    scene.ike.outlook_is = outlook
+    peer = scene.explained()[0]
+    assert all(part in f"{peer['text']} {peer['fix']}" for part in parts)
+
+
+def test_algorithms_have_the_names_of_a_proposal(scene: Scene) -> None:
+    text = "no IKE proposal fits: encryption: the peer offers AES_GCM_16-128, NONE; we accept AES_CBC-256"
+    scene.ike.memory.went(replace(DOWN, reason="proposal", text=text))
+    assert "the peer offers aes128gcm16, NONE; we accept aes256" in scene.explained()[0]["text"]
+
+
 @pytest.mark.parametrize(
     ("notify", "keys"), [(NotifyType.TS_UNACCEPTABLE, ("local", "remote")), (NotifyType.NO_PROPOSAL_CHOSEN, ("esp",))]
 )
@@ -201,9 +258,10 @@ def test_a_refused_child_names_its_lines_until_it_is_up(scene: Scene, notify: in
 def test_warnings_of_the_peer_are_kept_few_and_forgotten_when_it_comes(scene: Scene) -> None:
     for number in range(WARNINGS + 3):
         fields = (("peer", "branch"), ("why", f"reason {number}"))
-        scene.ike.memory.noted(events.Note(1, "warning", "the child is refused", fields))
+        for _ in range(3):  # the same again is no other
+            scene.ike.memory.noted(events.Note(1, "warning", "the child is refused", fields), 150.0)
     texts = [row["text"] for row in scene.explained()[3:]]
-    assert texts == [f"the child is refused: reason {number}" for number in range(3, WARNINGS + 3)]
+    assert texts == [f"10 s ago: the child is refused: reason {number}" for number in range(3, WARNINGS + 3)]
     assert "reason 6" in scene("explain", "branch").out
     scene.ike.memory.came(UP)
     assert len(scene.explained()) == 3

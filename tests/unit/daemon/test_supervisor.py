@@ -144,7 +144,7 @@ def refused(config: Path) -> str:
 @pytest.mark.parametrize(
     ("old", "new", "sentence"),
     [
-        ('"out0"', '"gone0"', "gateway.outside: there is no interface 'gone0'; name one that `ip link` lists"),
+        ('"out0"', '"gone0"', ":3: gateway.outside: there is no interface gone0; name one of this network namespace"),
         ('"nobody"', '"no_such_user"', "gateway.user: there is no account 'no_such_user'; make it with `useradd"),
         ('"nobody"', '"root"', "gateway.user: the account 'root' is root or in its group; name an account"),
         ("/run\"", "/file\"", "run_dir"),

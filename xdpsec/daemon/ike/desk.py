@@ -126,7 +126,10 @@ class Desk:
         if error or self._ike is None:
             return words.Explanation(seq, (), error)
         peer, settings = next(pair for pair in self._config.ike_peers if pair[0].name == asked.peer)
-        found = self._ike.memory.findings(self._config, peer, settings, self._ike.children.is_up)
+        outlook = self._ike.outlook(peer.name)
+        found = self._ike.memory.findings(
+            self._config, peer, settings, self._ike.children.is_up, outlook, self._clock()
+        )
         return words.Explanation(seq, tuple(found), "")
 
     # --- lines ---------------------------------------------------------------------------------------------------

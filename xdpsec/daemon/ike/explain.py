@@ -1,23 +1,25 @@
 """Why a peer or a child is down, and the line to change: what the machines said last, kept by peer, read with the
-configuration beside it.
+configuration beside it (fixes.py).
 
 Bounded: a few sentences a peer, and a few addresses that no peer is configured for. Knows no packet and no socket.
 """
 
 from __future__ import annotations
 
-from collections import OrderedDict, deque
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 from xdpsec.channel.negotiation import Finding
 from xdpsec.config.values import Child, Config, Peer
 from xdpsec.config.values_ike import Ike
+from xdpsec.daemon.ike import fixes
 from xdpsec.ike.events import ChildFailed, IkeDown, IkeUp, Note
-from xdpsec.numbers import NotifyType
 
 #: Warnings kept for each peer; an older one explains nothing that the newer do not.
 WARNINGS = 4
+#: Seconds after which a call that has no answer is worth a word.
+PATIENCE = 1.0
 #: Addresses of strangers whose refusal is kept.
 STRANGERS = 64
 
@@ -27,7 +29,17 @@ class _Past:
     up: IkeUp | None = None
     down: IkeDown | None = None
     children: dict[int, ChildFailed] = field(default_factory=dict)
-    warnings: deque[str] = field(default_factory=lambda: deque(maxlen=WARNINGS))
+    warnings: OrderedDict[str, float] = field(default_factory=OrderedDict)  # sentence -> when it came last
+
+
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """`calling_s`: so long a call of ours is under way; `keyed`: its first message was answered. `again_s`: in so long
+    the peer is called again. None = no."""
+
+    calling_s: float | None = None
+    keyed: bool = False
+    again_s: float | None = None
 
 
 class Memory:
@@ -56,67 +68,73 @@ class Memory:
     def failed(self, event: ChildFailed) -> None:
         self._past(event.peer).children[event.index] = event
 
-    def noted(self, event: Note) -> None:
+    def noted(self, event: Note, now: float) -> None:
         fields = dict(event.fields)
         peer = fields.pop("peer", "")
         if peer and event.level in ("warning", "error"):
             words = "; ".join(f"{key} {value}" if key != "why" else str(value) for key, value in fields.items())
-            self._past(str(peer)).warnings.append(f"{event.event}: {words}" if words else event.event)
+            warnings = self._past(str(peer)).warnings
+            text = f"{event.event}: {words}" if words else event.event
+            warnings[text] = now
+            warnings.move_to_end(text)
+            if len(warnings) > WARNINGS:
+                warnings.popitem(last=False)
 
     def opened(self, peer: str, index: int) -> None:
         self._past(peer).children.pop(index, None)
 
     # --- reading -------------------------------------------------------------------------------------------------
 
-    def findings(self, config: Config, peer: Peer, ike: Ike, is_up: Callable[[int], bool]) -> Iterator[Finding]:
-        """The peer, its children, and what was said of them."""
+    def findings(
+        self, config: Config, peer: Peer, ike: Ike, is_up: Callable[[int], bool], outlook: Outlook, now: float
+    ) -> Iterator[Finding]:
+        """The peer, its children, and what was said of them; the last have no name."""
         past = self._peers.get(peer.name, _Past())
-        yield self._of_peer(config, peer, ike, past)
+        yield from self._of_peer(config, peer, ike, past, outlook)
         for child in peer.children:
             yield _of_child(config, child, past.children.get(child.index), is_up(child.index))
-        for text in past.warnings:
-            yield Finding(peer.name, past.up is not None, text, "")
+        for text, at in past.warnings.items():
+            yield Finding("", past.up is not None, f"{now - at:.0f} s ago: {fixes.as_written(text)}", "")
 
-    def _of_peer(self, config: Config, peer: Peer, ike: Ike, past: _Past) -> Finding:
+    def _of_peer(self, config: Config, peer: Peer, ike: Ike, past: _Past, outlook: Outlook) -> Iterator[Finding]:
+        """What we found out ourselves before what the peer, who says no more than that, refuses."""
         if past.up is not None:
-            return Finding(peer.name, True, f"IKE SA with {past.up.path.remote}: {past.up.suite}", "")
-        down = past.down or self._strangers.get(peer.remote)
-        if down is None:
+            text = f"IKE SA with {past.up.path.remote}: {past.up.suite}"
+            yield Finding(peer.name, True, fixes.as_written(text), "")
+            return
+        ends = [("when it called: ", self._strangers.get(peer.remote)), ("when we called: ", past.down)]
+        downs = [(how, down) for how, down in ends if down is not None]
+        if downs and downs[-1][1] is past.down and "the peer refuses" not in downs[-1][1].text:
+            downs.reverse()
+        for how, down in downs:
+            text = f"{how if len(downs) > 1 else ''}{fixes.as_written(down.text)}"
+            yield Finding(peer.name, False, text, fixes.of_peer(config, peer, ike, down))
+        if outlook.calling_s is not None and (outlook.calling_s > PATIENCE or not downs):
+            yield _calling(peer, outlook, bool(downs))
+        elif outlook.again_s is not None and downs:
+            yield Finding(peer.name, False, f"it is called again in {outlook.again_s:.0f} s", "")
+        elif not downs:
             fix = f"`xdpsec up {peer.name}` calls it" if peer.remote else "it has no remote address: the peer must call"
-            return Finding(peer.name, False, "no IKE SA, and nothing was tried yet", fix)
-        return Finding(peer.name, False, down.text, _fix(config, peer, ike, down))
+            yield Finding(peer.name, False, "no IKE SA, and nothing was tried yet", fix)
 
 
-def _line(config: Config, *path: str) -> str:
-    return f"{config.file}:{config.line(path)}: {'.'.join(path)}"
-
-
-def _fix(config: Config, peer: Peer, ike: Ike, down: IkeDown) -> str:
-    if down.reason == "proposal":
-        return f"{_line(config, 'peers', peer.name, 'ike')}: accept what the peer offers, or change the peer's proposal"
-    if down.reason == "timeout":
-        return f"see that UDP 500 and 4500 reach {peer.remote or 'us'} both ways, and that IKE runs there"
-    if down.reason == "authentication":
-        proof = ike.auth.psk_file or ike.auth.certificate
-        return f"compare {proof} and {_line(config, 'peers', peer.name)}: local_id, remote_id with the peer's"
-    return ""
-
-
-#: Refusal of a child -> the keys of its table to look at.
-_KEYS = {
-    NotifyType.TS_UNACCEPTABLE: ("local", "remote"),
-    NotifyType.NO_PROPOSAL_CHOSEN: ("esp",),
-    NotifyType.INVALID_KE_PAYLOAD: ("esp",),
-}
+def _calling(peer: Peer, outlook: Outlook, known: bool) -> Finding:
+    """`known`: an end before this says better than silence what is wrong."""
+    seconds = outlook.calling_s or 0.0
+    if seconds <= PATIENCE:
+        return Finding(peer.name, False, "it is being called", "")
+    if outlook.keyed:
+        text = f"it answered our first message, and nothing since; the call is {seconds:.0f} s old"
+        return Finding(peer.name, False, text, fixes.reach(peer.remote, "4500"))
+    text = f"no answer yet; the call is {seconds:.0f} s old"
+    return Finding(peer.name, False, text, "" if known else fixes.reach(peer.remote))
 
 
 def _of_child(config: Config, child: Child, failed: ChildFailed | None, up: bool) -> Finding:
     if up:
         return Finding(child.label, True, "SAs in both directions", "")
-    path = ("peers", child.peer, "children", child.name)
     if failed is None:
         start = child.negotiated.start if child.negotiated else ""
         wanted = {"on-traffic": "no packet has asked for it", "wait": "the peer is to ask for it"}.get(start, "")
         return Finding(child.label, False, f"no SAs yet{'; ' + wanted if wanted else ''}", "")
-    fixes = [_line(config, *path, key) for key in _KEYS.get(NotifyType(failed.notify), ())] if failed.notify else []
-    return Finding(child.label, False, failed.text, f"compare with the peer's: {', '.join(fixes)}" if fixes else "")
+    return Finding(child.label, False, fixes.as_written(failed.text), fixes.of_child(config, child, failed))

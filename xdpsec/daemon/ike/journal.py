@@ -80,8 +80,13 @@ class Journal:
         self.ike_rekeys += 1
         log.info("IKE SA rekeyed", peer=event.peer, suite=event.suite, hybrid=event.hybrid)
 
-    def down(self, event: IkeDown) -> None:
+    def down(self, event: IkeDown, now: float) -> None:
+        """A talk that nobody proved to be of a peer has only an address."""
+        level = "info" if event.reason in ("deleted", "closed", "replaced") else "warning"
+        who = {"peer": event.peer} if event.peer else {"remote": event.remote}
+        fields: dict[str, str | int] = {**who, "reason": event.reason, "why": event.text}
         if not event.established:
             self.handshakes[event.reason] += 1
-        level = "info" if event.reason in ("deleted", "closed", "replaced") else "warning"
-        getattr(log, level)("IKE SA ended", peer=event.peer, reason=event.reason, why=event.text)
+        sentence = "IKE SA ended" if event.established else "no IKE SA"
+        if event.peer or self._may_say(sentence, fields, now):
+            getattr(log, level)(sentence, **fields)

@@ -36,6 +36,7 @@ class _Peer:
     wanted: bool = False
     pause: float = field(default_factory=lambda: BACKOFF_FIRST)
     timer: asyncio.TimerHandle | None = None
+    called: float = 0.0  # when last, by the loop's clock
 
 
 @dataclass(slots=True)
@@ -179,6 +180,13 @@ class Reach:
         """The machine of an established IKE SA with the peer, the newest."""
         return next((ike for ike, up in reversed(self._peers[name].ikes.items()) if up), None)
 
+    def calling(self, name: str) -> tuple[tuple[int, float] | None, float | None]:
+        """The machine that calls the peer now and for how many seconds; in how many it is called again. None = not."""
+        peer, now = self._peers[name], self._loop.time()
+        ike = next((ike for ike, up in peer.ikes.items() if not up), None)
+        again = max(0.0, peer.timer.when() - now) if peer.timer is not None else None
+        return (ike, now - peer.called) if ike is not None else None, again
+
     # --- below ---------------------------------------------------------------------------------------------------
 
     def _call(self, peer: _Peer) -> None:
@@ -189,6 +197,7 @@ class Reach:
         for wish in missing:
             wish.asked = True
         wanted = [(wish.child.name, wish.worker) for wish in missing]
+        peer.called = self._loop.time()
         peer.ikes[self._connect(peer.config.name, wanted)] = False
 
     def _later(self, peer: _Peer) -> None:

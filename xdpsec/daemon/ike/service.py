@@ -16,7 +16,7 @@ import structlog
 from xdpsec.config.values import Child, Config
 from xdpsec.daemon.ike import esp, show
 from xdpsec.daemon.ike.children import Children, Pair
-from xdpsec.daemon.ike.explain import Memory
+from xdpsec.daemon.ike.explain import Memory, Outlook
 from xdpsec.daemon.ike.fetching import Fetching
 from xdpsec.daemon.ike.guests import Guests
 from xdpsec.daemon.ike.helper import Helper
@@ -195,6 +195,15 @@ class Ike:
     def _open_child(self, ike: int, child: Child, worker: int | None) -> bool:
         return self._shell.wish(ike, lambda machine, now: machine.open_child(child.name, now, worker))
 
+    def outlook(self, peer: str) -> Outlook:
+        """Whether we call it just now, or will."""
+        calling, again = self.reach.calling(peer)
+        if calling is None:
+            return Outlook(again_s=again)
+        keyed: list[bool] = []
+        self._shell.wish(calling[0], lambda machine, now: keyed.append(machine.keyed))
+        return Outlook(calling[1], any(keyed), again)
+
     # --- events --------------------------------------------------------------------------------------------------
 
     def _hear(self, event: events.Event, now: float) -> None:
@@ -219,7 +228,7 @@ class Ike:
         self.up.pop(event.ike, None)
         self._since.pop(event.ike, None)
         self._leases.pop(event.ike, None)
-        self.journal.down(event)
+        self.journal.down(event, now)
         self.memory.went(event)
         if event.peer:
             self.reach.went(event.peer, event.ike)
@@ -231,7 +240,7 @@ class Ike:
 
     def _noted(self, event: events.Note, now: float) -> None:
         self.journal.note(event, now)
-        self.memory.noted(event)
+        self.memory.noted(event, now)
 
     def _fault(self, event: events.Fault, now: float) -> None:
         self.children.forsake(event.ike)

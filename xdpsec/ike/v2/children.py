@@ -18,9 +18,9 @@ from xdpsec.ike.v2 import lifetimes
 from xdpsec.ike.v2.flow import PeerRefuses, Reply
 from xdpsec.ike.v2.keys import ChildKeys
 from xdpsec.ike.v2.sa import Child, Deal, IkeSa
-from xdpsec.numbers import SPI_MIN, NotifyType, Protocol
+from xdpsec.numbers import SPI_MIN, NotifyType, Protocol, name_of
 from xdpsec.wire.message import find, find_notify
-from xdpsec.wire.payloads import Delete, Notify, Payload, SecurityAssociation, TsInitiator, TsResponder
+from xdpsec.wire.payloads import Delete, Notify, Payload, SecurityAssociation, Selector, TsInitiator, TsResponder
 
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
@@ -96,7 +96,7 @@ def agreed(offered: Offered, payloads: Sequence[Payload]) -> Deal:
     answer = find(payloads, SecurityAssociation)
     if answer is None:
         kind = refusal.kind if refusal is not None else NotifyType.NO_PROPOSAL_CHOSEN
-        raise PeerRefuses("the peer refuses the child SA", kind)
+        raise PeerRefuses(f"the peer refuses the child SA: {name_of(NotifyType, kind)}{_wanted(offered, kind)}", kind)
     chosen = proposals.check_answer(offered.exchange, answer.proposals)
     tsi, tsr = find(payloads, TsInitiator), find(payloads, TsResponder)
     if tsi is None or tsr is None:
@@ -127,7 +127,8 @@ def choose(
     known = {child.name: ours(m, child) for child in fitting}
     found = selectors.choose_child(fitting, tsi.selectors, tsr.selectors, known)
     if found is None:
-        raise PeerError("no child's traffic selectors fit what the peer wants", NotifyType.TS_UNACCEPTABLE)
+        text = f"no child's traffic selectors fit what the peer wants: {_between(tsr.selectors, tsi.selectors)}"
+        raise PeerError(text, NotifyType.TS_UNACCEPTABLE)
     if found.child.mode == "transport" and mode == "tunnel":
         text = f"child {found.child.name} runs in transport mode, the peer asks for tunnel mode"
         raise PeerError(text, NotifyType.NO_PROPOSAL_CHOSEN)
@@ -141,6 +142,27 @@ def choose(
         raise PeerError("the peer's SPI serves another child SA", NotifyType.INVALID_SYNTAX)
     spi = m.host.new_spi(found.child.index, resource)
     return _deal(found.child, resource, chosen, spi, found.local, found.remote), chosen
+
+
+#: Prefixes that a sentence has room for.
+MOST_NAMED = 8
+
+
+def _wanted(offered: Offered, kind: int) -> str:
+    """What it refuses, where that is the prefixes."""
+    refused = kind == NotifyType.TS_UNACCEPTABLE
+    return f"; we want {_between(offered.local, offered.remote)}" if refused else ""
+
+
+def _between(local: Sequence[Selector], remote: Sequence[Selector]) -> str:
+    """Both sides for people, ours first; a peer that names hundreds does not fill the log."""
+    here, there = (", ".join(map(_shown, side[:MOST_NAMED])) for side in (local, remote))
+    return f"{here} here, {there} there"
+
+
+def _shown(one: Selector) -> str:
+    """A kind that we do not know has no addresses (RFC 7296 sec. 3.13.1)."""
+    return selectors.text(one) if one.first else "what we do not know"
 
 
 def _usable(spi: bytes) -> int:

@@ -240,12 +240,13 @@ def refuse(m: Machine, flow: Flow, error: PeerError) -> None:
         return
     m.count("ike_refused", name_of(NotifyType, error.notify))
     unknown = head is not None and head.exchange == INIT
-    m.note("warning", "the peer sent what is refused", *words, stranger=unknown)
+    fatal = flow.fatal or unknown or error.notify == NotifyType.INVALID_SYNTAX
+    told = fatal or isinstance(error, PeerRefuses)  # by IkeDown, or by the task that was refused
+    m.note("debug" if told else "warning", "the peer sent what is refused", *words, stranger=unknown)
     if head is not None and flow.path is not None:
         answer(m, sa, head, (answer_for(error),) if error.notify else (), flow.path)
         if unknown:
             sa.inbox.reply = ()  # nothing to linger for: the same request would be refused again
-    fatal = flow.fatal or unknown or error.notify == NotifyType.INVALID_SYNTAX
     if fatal and (flow.task is None or isinstance(error, PeerRefuses)):
         m.bury(sa, REASONS.get(error.notify, "refused"), str(error), error.notify)
     elif fatal and sa.state != State.CLOSING:

@@ -111,6 +111,11 @@ class Machine:
         sa.handshake = Handshake(now)
         self.sas: tuple[IkeSa, ...] = (sa,)
 
+    @property
+    def keyed(self) -> bool:
+        """The peer answered the first message."""
+        return bool(self.sas) and self.sas[-1].state != State.FRESH
+
     # --- the five verbs ---
 
     def receive(self, data: bytes, path: Path, now: float) -> None:
