@@ -174,4 +174,6 @@ def _word(event: native.Event) -> words.Message:
         return words.SaFirstUse(event.slot)
     if event.kind == lib.XS_EVENT_SOFT:
         return words.SaSoft(event.slot)
+    if event.kind == lib.XS_EVENT_ELSEWHERE:
+        return words.SaElsewhere(event.slot, event.addr, event.port)
     raise ValueError(f"the core raised an event of unknown kind {event.kind}")

@@ -146,15 +146,16 @@ enum xs_event_kind {
     XS_EVENT_ACQUIRE,
     XS_EVENT_EXHAUSTED,
     XS_EVENT_FIRST_USE,
-    XS_EVENT_SOFT
+    XS_EVENT_SOFT,
+    XS_EVENT_ELSEWHERE
 };
 struct xs_event {
     uint32_t kind;
     uint32_t slot;       /* those of an SA: all but RESOLVE and ACQUIRE */
     uint32_t child;      /* ACQUIRE, and those of an SA */
-    uint32_t port;       /* RESOLVE */
+    uint32_t port;       /* RESOLVE; of UDP with ELSEWHERE */
     uint64_t number;     /* GRANT_WANTED: of the packet that reached half the block, or is beyond it */
-    struct xs_addr addr; /* RESOLVE */
+    struct xs_addr addr; /* RESOLVE; ELSEWHERE: where the peer's packets come from now */
 };
 
 #endif

@@ -46,6 +46,8 @@ struct xs_sa {
     uint64_t look_packets, look_bytes; /* counts at which there is something to tell or to stop: xs_sa_look */
     uint64_t soft_packets, soft_bytes, hard_packets, hard_bytes; /* UINT64_MAX = none */
     bool asked, told_end, told_soft, told_use;                   /* events already raised */
+    uint16_t encap_remote;                                       /* the peer's UDP port, 0 = none */
+    uint64_t told_elsewhere_ns;                                  /* 0 = not since it was placed */
     struct xs_hop hop;                                           /* outbound: where the peer is reached */
     struct xs_addr remote;
     uint8_t template[XS_TEMPLATE_MAX];
@@ -74,8 +76,10 @@ void xs_sa_begin(struct xs_sa *sa, const struct xs_sa_conf *conf); /* once, its 
 void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint64_t number); /* raises GRANT_WANTED once per grant */
 /* Why this number may not be sent; raises EXHAUSTED once. */
 uint32_t xs_sa_past_end(struct xs_worker *w, struct xs_sa *sa, uint64_t number);
-void xs_sa_look(struct xs_worker *w, struct xs_sa *sa);  /* a limit or the first use is reached: tells, stops */
-void xs_sa_seen(struct xs_worker *w, struct xs_sa *sa);  /* inbound: a packet that opened and carried nothing */
+void xs_sa_look(struct xs_worker *w, struct xs_sa *sa); /* a limit or the first use is reached: tells, stops */
+void xs_sa_seen(struct xs_worker *w, struct xs_sa *sa); /* inbound: a packet that opened and carried nothing */
+/* Inbound: the newest packet came in UDP from another address (network order) or port; raises ELSEWHERE each second. */
+void xs_sa_elsewhere(struct xs_worker *w, struct xs_sa *sa, uint32_t src, uint16_t port);
 void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa); /* outbound: looks up the peer's hop again */
 void xs_match_from(struct xs_match *m, const struct xs_selector *s, bool inbound);
 

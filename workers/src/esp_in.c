@@ -231,6 +231,19 @@ static inline uint32_t opened(struct xs_worker *w, struct lane *lane, const stru
     return replay;
 }
 
+/* An authentic packet, newer than all before it: where it came from is where a NAT has the peer now (RFC 7296
+ * sec. 2.23). An older one may have been on its way since before the mapping changed. */
+static inline void look_where_from(struct xs_worker *w, const struct lane *lane)
+{
+    struct xs_sa *sa = lane->sa;
+    uint32_t src, known;
+    memcpy(&src, lane->f.data + 12, sizeof src);
+    memcpy(&known, sa->remote.bytes, sizeof known);
+    uint16_t port = xs_get16(lane->esp - UDP_LEN);
+    if (__builtin_expect(src != known || port != sa->encap_remote, 0) && sa->udp && sa->any_encap)
+        xs_sa_elsewhere(w, sa, src, port);
+}
+
 /* Trailer, inner header, selectors, ECN. The packet is whole and permitted when this says XS_V_COUNT. */
 static inline uint32_t inner_check(const struct lane *lane, struct xs_frame *f, const struct xs_op *op, uint32_t *ihl)
 {
@@ -256,6 +269,8 @@ static inline void finish(struct xs_worker *w, struct lane *lane, const struct x
     uint32_t verdict = xs_replay_check(sa, lane->seq);
     verdict = verdict == XS_V_DROP_REPLAY ? verdict : opened(w, lane, op, verdict);
     if (verdict == XS_V_COUNT) {
+        if (lane->udp && lane->seq > sa->slot->top)
+            look_where_from(w, lane);
         xs_replay_mark(sa, lane->seq);
         verdict = inner_check(lane, &f, op, &ihl);
         if (verdict != XS_V_COUNT)

@@ -1,6 +1,9 @@
 /* The life of an SA: what is told about it on the way (grant wanted, first use, a soft limit) and what ends it
  * (sequence numbers used up, a hard limit; RFC 4301 sec. 4.4.2.1). Counts are those of the slot, so that they go on
  * when a worker is replaced; its successor tells again what a predecessor may have told. */
+#include <string.h>
+
+#include "loop.h"
 #include "sad.h"
 
 static bool raise(struct xs_worker *w, const struct xs_sa *sa, uint32_t kind, uint64_t number)
@@ -72,6 +75,17 @@ void xs_sa_seen(struct xs_worker *w, struct xs_sa *sa)
     sa->slot->last_seen_ns = w->now_ns;
     if (!sa->told_use)
         xs_sa_look(w, sa);
+}
+
+void xs_sa_elsewhere(struct xs_worker *w, struct xs_sa *sa, uint32_t src, uint16_t port)
+{
+    struct xs_event event = {.kind = XS_EVENT_ELSEWHERE, .slot = sa->slot_index, .child = sa->child, .port = port};
+    if (sa->told_elsewhere_ns && w->now_ns - sa->told_elsewhere_ns <= XS_ASK_NS)
+        return;
+    event.addr.family = 4;
+    memcpy(event.addr.bytes, &src, sizeof src);
+    if (xs_event_push(w, &event))
+        sa->told_elsewhere_ns = w->now_ns;
 }
 
 void xs_sa_ask(struct xs_worker *w, struct xs_sa *sa, uint64_t number)

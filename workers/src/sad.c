@@ -113,6 +113,8 @@ static void place(struct xs_sa *sa, const struct xs_addr *local, const struct xs
 {
     sa->udp = from != 0;
     sa->remote = *remote;
+    sa->encap_remote = to;
+    sa->told_elsewhere_ns = 0;
     sa->hop.epoch = 0; /* looked up again before the next packet */
     if (sa->takes)
         sa->takes = sa->any_encap ? XS_TAKES_PLAIN | XS_TAKES_UDP : sa->udp ? XS_TAKES_UDP : XS_TAKES_PLAIN;

@@ -232,6 +232,16 @@ class SaSoft:
 
 
 @dataclass(frozen=True, slots=True)
+class SaElsewhere:
+    """The newest packet that the inbound SA in `slot` opened came in UDP from another address or port than the peer is
+    known to have. Said each second while it lasts, of negotiated SAs (RFC 7296 sec. 2.23)."""
+
+    slot: int
+    remote: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class SaEngines:
     """Answer to the SaQuery that carried `seq`: rows of (slot, engine name)."""
 
@@ -378,7 +388,8 @@ class Breach:
 
 Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
-    | SaMove | SaFirstUse | SaSoft | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted | SaEngines
+    | SaMove | SaFirstUse | SaSoft | SaElsewhere | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted
+    | SaEngines
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
     | OpenFile | OpenPassphrase
     | PortAttached | Done | WorkerDied | Breach | operator.Question | operator.Answer
@@ -407,6 +418,7 @@ TABLE: dict[int, type] = {
     38: SaEngines,
     39: SaFirstUse,
     40: SaSoft,
+    41: SaElsewhere,
     64: AttachPort,
     65: OpenSocket,
     66: OpenKeyFile,

@@ -29,7 +29,7 @@ STOP_SECONDS = 5.0
 
 ACCEPTS = frozenset(
     {words.Ready, words.Ack, words.GrantWanted, words.ResolveWanted, words.Acquire, words.Exhausted, words.SaEngines}
-    | {words.SaFirstUse, words.SaSoft}
+    | {words.SaFirstUse, words.SaSoft, words.SaElsewhere}
 )
 
 log = structlog.get_logger()

@@ -132,6 +132,8 @@ class Gateway:
                 self._negotiated(lambda ike: ike.children.first_use(slot))
             case words.SaSoft(slot):
                 self._negotiated(lambda ike: ike.children.worn(slot))
+            case words.SaElsewhere(slot, remote, port):
+                self._negotiated(lambda ike: ike.children.elsewhere(slot, remote, port))
             case words.Exhausted(slot):
                 self._snapshots.exhausted(slot)
                 self._negotiated(lambda ike: ike.children.spent(slot))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -22,6 +22,8 @@ HOLD = (
     *(f"add rule ip {HELD} forward udp {end} 500 drop" for end in ("sport", "dport")),
     *(f"add rule ip {HELD} forward udp {end} 4500 @th,64,32 0 drop" for end in ("sport", "dport")),
 )
+#: Seconds, and the peer's UDP port after that.
+FORGOTTEN, REMAPPED = 1, 62000
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,29 @@ class Ground:
             yield
         finally:
             self.lab.inside(self.router, "nft", "delete", "table", "ip", HELD)
+
+    @contextmanager
+    def forgetful(self, case: Case) -> Iterator[Callable[[], None]]:
+        """The peer's NAT remembers nothing for longer than FORGOTTEN seconds. The function makes it choose REMAPPED as
+        the port of what it sees for the first time."""
+        timeouts = [f"net.netfilter.nf_conntrack_udp_timeout{kind}" for kind in ("", "_stream")]
+        before = [self.lab.inside(self.router, "sysctl", "-n", name).strip() for name in timeouts]
+        rule = ["POSTROUTING", "-p", "udp", "-o", LEFT_PORT, "-s", case.right_outer, "-j", "SNAT"]
+        rule += ["--to-source", f"{case.right_seen}:{REMAPPED}"]
+        added: list[bool] = []
+
+        def remap() -> None:
+            self.lab.inside(self.router, "iptables", "-t", "nat", "-I", *rule)
+            added.append(True)
+
+        self.lab.inside(self.router, "sysctl", "-qw", *(f"{name}={FORGOTTEN}" for name in timeouts))
+        try:
+            yield remap
+        finally:
+            if added:
+                self.lab.inside(self.router, "iptables", "-t", "nat", "-D", *rule)
+            values = [f"{name}={value}" for name, value in zip(timeouts, before, strict=True)]
+            self.lab.inside(self.router, "sysctl", "-qw", *values)
 
 
 def arrive(case: Case, device: str, left: bool) -> list[str]:

@@ -14,6 +14,7 @@ from interop.ike import words
 from interop.ike.cases import LEFT_OUTER, NAME_SERVER, Case
 from interop.ike.crossing import at_once
 from interop.ike.frames import ike_messages
+from interop.ike.ground import FORGOTTEN
 from interop.ike.pinging import Pinging
 from interop.ike.returning import back_at_once, peer_killed, we_killed
 from interop.ike.sides import Child, only, settled, until
@@ -165,6 +166,28 @@ def mobike(stage: Stage) -> str:
     return f"moved to {moved}"
 
 
+def remapped(stage: Stage) -> str:
+    """The NAT before the peer forgets it, and the peer's next packet is ESP from another port: our packets follow it,
+    those of IKE too (RFC 7296 sec. 2.23)."""
+    case = stage.case
+    both = stage.begin()
+    with stage.ground.forgetful(case) as remap:
+        stage.carry()
+        time.sleep(2 * FORGOTTEN)
+        remap()
+        with stage.ground.tap() as tap:
+            got = stage.right.ping(case.right_host, case.left_host, 2 * PINGS)
+            asked = list(ike_messages(tap.frames()))
+        assert got.received >= PINGS, f"{got.received} of {2 * PINGS} pings were answered"
+        assert not asked, "a message of IKE has shown the port"
+        stage.carry()
+        stage.left.rekey_child(case)
+        stage.again(both, ike=False)
+        child = stage.carry()
+        stage.end()
+    return f"{2 * PINGS - got.received} of {2 * PINGS} lost, {summary(both, child)}"
+
+
 def pool(stage: Stage) -> str:
     """The initiator asks for an address (CFG_REQUEST), gets one of the responder's pool and a name server, and sends
     from it."""
@@ -265,6 +288,7 @@ PLAYS: dict[str, Callable[[Stage], str]] = {
     "back-at-once": back_at_once,
     "childless": childless,
     "mobike": mobike,
+    "remapped": remapped,
     "pool": pool,
     "refused": refused,
     "defaults": defaults,

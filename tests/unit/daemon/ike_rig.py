@@ -123,6 +123,7 @@ class Desk:
         self.answers: list[tuple[int, int, object]] = []
         self.asked: list[tuple[str, int, int]] = []
         self.proved: list[tuple[int, int]] = []
+        self.seen: list[tuple[int, int, str, int]] = []
         self.policies: list[list[words.Policy]] = []
         self.changes: list[tuple[int, bool]] = []
         self.children = Children(
@@ -135,6 +136,7 @@ class Desk:
             close=lambda ike, spi: self.asked.append(("close", ike, spi)),
             changed=self._changed,
             proved=lambda ike, spi: self.proved.append((ike, spi)),
+            seen=lambda *where: self.seen.append(where),
             guests=Guests(len(self.config.children), lambda rows: self.policies.append(list(rows))),
         )
         self.life = asyncio.create_task(self.fleet.run())

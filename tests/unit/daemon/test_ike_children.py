@@ -222,6 +222,20 @@ def test_children_follow_their_peer(tmp_path: Path) -> None:
     run(test)
 
 
+def test_where_packets_come_from_is_said_to_their_machine(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            child = await d.install(1, encap=True)
+            inbound, outbound = d.heard(0, words.SaInstall)
+            assert isinstance(inbound, words.SaInstall)
+            assert isinstance(outbound, words.SaInstall)
+            for slot in (outbound.slot, 15, inbound.slot):
+                d.children.elsewhere(slot, "203.0.113.9", 61000)
+            assert d.seen == [(7, child.spi_in, "203.0.113.9", 61000)]
+
+    run(test)
+
+
 def test_guests_of_one_child_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each has a number and policies of its own, the newest first; a rekey keeps them, the end takes them away."""
     monkeypatch.setattr(module, "GRACE_SECONDS", 0.05)

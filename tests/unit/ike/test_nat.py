@@ -125,6 +125,25 @@ def test_new_mapping_is_followed_on_authentic_messages() -> None:
     assert both.up()
 
 
+@pytest.mark.parametrize(
+    ("mobike", "who", "follows"),
+    [(False, "b", True), (True, "b", False), (False, "a", False)],  # sec. 2.23: MOBIKE's affair; a is behind the NAT
+)
+def test_new_mapping_is_followed_when_esp_alone_shows_it(mobike: bool, who: str, follows: bool) -> None:
+    both = behind_nat(mobike=mobike)
+    both.connect()
+    both.run(5.0)
+    side = both.a if who == "a" else both.b
+    (child,) = side.installed.values()
+    before = side.sa.path
+    side.machine.seen(child.spi_in, "203.0.113.77", 62_000, both.now)
+    side.machine.seen(child.spi_in + 1, "203.0.113.78", 62_000, both.now)  # of no child here
+    both.settle()
+    after = replace(before, remote="203.0.113.77", remote_port=62_000) if follows else before
+    assert side.sa.path == after
+    assert [event.path for event in side.told(PathChanged)[-1:]] == [after] * follows
+
+
 def test_forged_message_moves_nothing() -> None:
     both = behind_nat(mobike=False)
     both.connect()

@@ -1,6 +1,8 @@
 /* What is told of an SA on its way and what ends it: first use, soft and hard limits, each once and neither early nor
  * late; and where it runs, which may change under it (RFC 4301 sec. 4.4.2.1, RFC 4555, RFC 7296 sec. 2.23). */
+#include "loop.h"
 #include "path_host.h"
+#include "sad.h"
 
 static const struct lab_ip BACK = {.src = "10.2.0.9", .dst = "10.1.0.5", .sport = 2000, .dport = 1000, .payload = 40};
 enum { INNER = 20 + 4 + 40 };
@@ -113,6 +115,53 @@ static void inbound(void)
         CHECK(!xs_worker_event(lab.w, &event));
     }
     CHECK(lab_slot(&lab, conf.slot)->top == 5);
+    lab_close(&lab);
+}
+
+static uint32_t from_port(struct lab *lab, const struct xs_sa_conf *conf, uint64_t seq, uint16_t port)
+{
+    struct xs_sa_conf there = *conf;
+    there.encap_remote = port;
+    return from_peer(lab, &there, seq, 4);
+}
+
+/* RFC 7296 sec. 2.23: in response to a new packet alone, authentic, of an SA that has UDP. Told again each second,
+ * until it is placed there. */
+static void a_peer_that_a_nat_moved_is_told(void)
+{
+    struct lab lab;
+    struct xs_event event;
+    struct xs_sa_conf conf = lab_sa(XS_INBOUND, false, true);
+    conf.encap_local = conf.encap_remote = 4500;
+    conf.any_encap = 1;
+    begin(&lab, &conf);
+    CHECK(from_port(&lab, &conf, 5, 4500) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event));
+    conf.key[0] ^= 1;
+    CHECK(from_port(&lab, &conf, 6, 61000) == XS_V_DROP_ICV && !xs_worker_event(lab.w, &event));
+    conf.key[0] ^= 1;
+    CHECK(from_port(&lab, &conf, 4, 61000) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event)); /* it came late */
+    CHECK(from_port(&lab, &conf, 5, 61000) == XS_V_DROP_REPLAY && !xs_worker_event(lab.w, &event));
+    CHECK(from_port(&lab, &conf, 6, 61000) == XS_V_DECRYPTED && xs_worker_event(lab.w, &event));
+    CHECK(event.kind == XS_EVENT_ELSEWHERE && event.slot == conf.slot && event.port == 61000);
+    CHECK(event.addr.family == 4 && !memcmp(event.addr.bytes, conf.remote.bytes, 4));
+    CHECK(from_port(&lab, &conf, 7, 61000) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event));
+    xs_sad_inbound(lab.w->sad, conf.spi)->told_elsewhere_ns -= 2 * XS_ASK_NS;
+    CHECK(from_port(&lab, &conf, 8, 61000) == XS_V_DECRYPTED && xs_worker_event(lab.w, &event));
+    CHECK(xs_sa_move(lab.w, conf.slot, &conf.local, &conf.remote, 4500, 61000) == 0);
+    CHECK(from_port(&lab, &conf, 9, 61000) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event));
+    CHECK(from_port(&lab, &conf, 10, 61001) == XS_V_DECRYPTED && xs_worker_event(lab.w, &event));
+    lab_close(&lab);
+}
+
+/* Manual SAs have the addresses that they have. */
+static void a_manual_sa_stays(void)
+{
+    struct lab lab;
+    struct xs_event event;
+    struct xs_sa_conf conf = lab_sa(XS_INBOUND, false, true);
+    conf.encap_local = conf.encap_remote = 4500;
+    begin(&lab, &conf);
+    CHECK(from_port(&lab, &conf, 1, 61000) == XS_V_DECRYPTED && !xs_worker_event(lab.w, &event));
     lab_close(&lab);
 }
 
@@ -259,6 +308,8 @@ int main(int argc, char **argv)
         {"outbound_bytes", outbound_bytes},
         {"inbound", inbound},
         {"a_dummy_is_a_use", a_dummy_is_a_use},
+        {"a_peer_that_a_nat_moved_is_told", a_peer_that_a_nat_moved_is_told},
+        {"a_manual_sa_stays", a_manual_sa_stays},
         {"told_when_there_is_room", told_when_there_is_room},
         {"counts_outlive_the_worker", counts_outlive_the_worker},
         {"encapsulation_both_ways", encapsulation_both_ways},

@@ -105,6 +105,15 @@ def test_a_negotiated_sa_takes_both_encapsulations(rig: Rig, any_encap: bool) ->
     assert rig.slots[1].packets == 1 + any_encap
 
 
+def test_where_a_nat_moved_the_peer_is_told(rig: Rig) -> None:
+    rig.say(*without(words.SaInstall, words.SaUse))
+    known = dataclasses.replace(install(0x1001, False, 1), any_encap=True, encap_local=4500, encap_remote=4500)
+    rig.say(known, *GRANTS)
+    rig.say(words.NextHop(INSIDE, "10.1.0.5", bytes.fromhex("020000000005")))
+    from_peer(rig, 1, encap=True)
+    assert told(rig) == [words.SaElsewhere(1, "192.0.2.2", 61000)]
+
+
 def test_what_waited_for_an_sa_leaves_first_and_in_order(rig: Rig) -> None:
     rig.say(*without(words.SaInstall, words.SaUse))
     for port in range(40):

@@ -64,8 +64,8 @@ class Pair:
 
 
 class Children:
-    """`answer(ike, ticket, error)` and its like reach machines; `proved` tells one that a packet of its peer opened.
-    `changed(pair)` hears of pairs that came up or went."""
+    """`answer(ike, ticket, error)` and its like reach machines; `proved` tells one that a packet of its peer opened,
+    `seen` that they come from elsewhere. `changed(pair)` hears of pairs that came up or went."""
 
     def __init__(
         self,
@@ -80,10 +80,11 @@ class Children:
         guests: Guests,
         show_keys: Callable[[Sa, Sa], None] = lambda inbound, outbound: None,
         proved: Callable[[int, int], object] = lambda ike, spi_in: None,
+        seen: Callable[[int, int, str, int], object] = lambda ike, spi_in, remote, port: None,
     ) -> None:
         self._config, self._owners, self._sas, self._spis = config, owners, sas, spis
         self._answer, self._rekey, self._close, self._changed = answer, rekey, close, changed
-        self._show_keys, self._proved, self._guests = show_keys, proved, guests
+        self._show_keys, self._proved, self._seen, self._guests = show_keys, proved, seen, guests
         self._wandering = frozenset(peer.name for peer in config.peers if not peer.remote)
         self._children = {child.index: child for child in config.children}
         self._shares = Shares(config.peers, config.gateway.workers)
@@ -177,6 +178,12 @@ class Children:
         if pair is not None and slot == pair.slot_in:
             self._use(pair)
             self._proved(pair.ike, pair.spi_in)
+
+    def elsewhere(self, slot: int, remote: str, port: int) -> None:
+        """ESP shows it first, where a NAT forgot the peer and no message of IKE is on its way."""
+        pair = self._by_slot.get(slot)
+        if pair is not None and slot == pair.slot_in and not pair.retiring:
+            self._seen(pair.ike, pair.spi_in, remote, port)
 
     def _use(self, pair: Pair) -> None:
         if pair.patience is not None:

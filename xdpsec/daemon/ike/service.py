@@ -75,6 +75,7 @@ class Ike:
             guests=guests,
             show_keys=self._show_keys,
             proved=self._proved,
+            seen=self._seen,
         )
         self._host = RunningHost(
             book, self.children.new_spi, spis.free, {peer.name: peer.local for peer in config.peers}
@@ -188,6 +189,9 @@ class Ike:
 
     def _proved(self, ike: int, spi_in: int) -> bool:
         return self._shell.wish(ike, lambda machine, now: machine.used(spi_in, now))
+
+    def _seen(self, ike: int, spi_in: int, remote: str, port: int) -> bool:
+        return self._shell.wish(ike, lambda machine, now: machine.seen(spi_in, remote, port, now))
 
     def close_child(self, ike: int, spi_in: int) -> bool:
         return self._shell.wish(ike, lambda machine, now: machine.close_child(spi_in, now))

@@ -7,6 +7,7 @@ RFC 7296 sec. 2.1 to 2.4, 2.21.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Protocol
 
 from xdpsec.errors import LocalError, PeerError
@@ -205,6 +206,15 @@ class Machine:
         for sa in self.sas:
             if (child := sa.children.get(spi_in)) is not None:
                 child.prove_at = 0.0
+        self._turn()
+
+    def seen(self, spi_in: int, remote: str, port: int, now: float) -> None:
+        """New authentic packets of this child, in UDP, come from there. Whoever is not behind a NAT itself follows a
+        peer that is, unless MOBIKE does it (RFC 7296 sec. 2.23)."""
+        self.now = now
+        for sa in self.sas:
+            if spi_in in sa.children and sa.nat_there and not sa.nat_here and not sa.mobike:
+                self.follow(sa, replace(sa.path, remote=remote, remote_port=port))
         self._turn()
 
     def close_child(self, spi_in: int, now: float) -> None:
