@@ -105,8 +105,11 @@ class KeyLogQuery:
 
 @dataclass(frozen=True, slots=True)
 class Peers:
+    """`more`: another page of the same answer follows."""
+
     seq: int
     rows: tuple[PeerRow, ...]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xdpsec.channel import negotiation
 
 #: Grows when a word changes its fields or meaning. A gateway answers its own version only.
-VERSION = 3
+VERSION = 4
 
 # --- values inside answers -----------------------------------------------------------------------------------
 
@@ -168,7 +168,8 @@ class Welcome:
 @dataclass(frozen=True, slots=True)
 class Status:
     """`state` "starting", "serving" or "degraded". `metrics_error` is empty, or says why nobody listens there.
-    `troubles`: one sentence for each barrier that is gone and cannot be put back."""
+    `troubles`: one sentence for each barrier that is gone and cannot be put back. `more`: another page of children
+    follows, the rest said again."""
 
     seq: int
     version: str
@@ -182,14 +183,16 @@ class Status:
     metrics_port: int
     metrics_error: str
     troubles: tuple[str, ...]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Sas:
-    """Every SA, by child, inbound first."""
+    """Every SA, by child, inbound first; `more`: another page follows."""
 
     seq: int
     rows: tuple[SaRow, ...]
+    more: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -205,6 +208,9 @@ class Drops:
 
 Question = Hello | StatusQuery | SasQuery | DropsQuery | negotiation.Question
 Answer = Welcome | Status | Sas | Drops | negotiation.Answer
+
+#: Answers that may come in pages, the last without `more`, and the field that goes on from page to page.
+PAGED: dict[type, str] = {Status: "children", Sas: "rows", negotiation.Peers: "rows"}
 
 #: id on the wire -> class, part of messages.TABLE.
 TABLE: dict[int, type] = {

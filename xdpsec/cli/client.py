@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import re
 import select
 import socket
@@ -109,7 +110,7 @@ class Client:
         """The answer, which must be of `kind`; `patient`: it may take for ever."""
         try:
             self._wire.send(question)
-            answer = self._receive(None if patient else ANSWER_SECONDS)
+            answer = self._whole(None if patient else ANSWER_SECONDS)
         except ChannelClosed:
             raise LocalError("the gateway closed the connection: it ends, or too many ask at once; try again") from None
         except FramingError as error:
@@ -117,6 +118,19 @@ class Client:
         if not isinstance(answer, kind):
             raise LocalError(f"the gateway answered {type(answer).__name__} where {kind.__name__} belongs; restart it")
         return answer
+
+    def _whole(self, within: float | None) -> object:
+        """The answer; of one that comes in pages, all of them."""
+        first = self._receive(within)
+        field = words.PAGED.get(type(first))
+        if field is None:
+            return first
+        page: Any = first
+        rows = list(getattr(page, field))
+        while page.more:
+            page = self._receive(within)
+            rows += getattr(page, field)
+        return dataclasses.replace(page, more=False, **{field: tuple(rows)})
 
     def _receive(self, within: float | None) -> object:
         deadline = time.monotonic() + (within or 0.0)

@@ -2,13 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import islice
+from typing import TypeVar
 
 from xdpsec.channel import operator as words
 from xdpsec.metrics.values import STAGES, Counters, SaView, Source, View, WorkerView
 from xdpsec.workers.native import door_verdict_names, verdict_names
 
 NS = 10**9
+#: Rows that are made and sent in one turn of control's loop: some milliseconds, in which no peer is answered.
+PAGE = 100
+
+Row = TypeVar("Row")
+
+
+def pages(rows: Iterable[Row]) -> Iterator[tuple[tuple[Row, ...], bool]]:
+    """(rows, whether more come); one empty page where there are none. Each row is made when its page is."""
+    left = iter(rows)
+    page = tuple(islice(left, PAGE))
+    while following := tuple(islice(left, PAGE)):
+        yield page, True
+        page = following
+    yield page, False
+
+
 MOST = 2**64 - 1
 
 
@@ -25,10 +44,10 @@ def _sum(values: Iterable[int]) -> int:
     return min(sum(values), MOST)
 
 
-def status(source: Source, seq: int, now: float) -> words.Status:
-    """`now` in seconds of CLOCK_MONOTONIC."""
+def status(source: Source, seq: int, now: float) -> Iterator[words.Status]:
+    """In pages of children. `now` in seconds of CLOCK_MONOTONIC."""
     view = source.view()
-    return words.Status(
+    whole = words.Status(
         seq=seq,
         version=view.version,
         state=view.state,
@@ -36,12 +55,15 @@ def status(source: Source, seq: int, now: float) -> words.Status:
         uptime_ns=int((now - view.started) * NS),
         ports=tuple(words.PortRow(p.index, p.interface, p.side, p.mode, p.bind, p.queues, p.mtu) for p in view.ports),
         workers=tuple(_worker(w, c, now) for w, c in zip(view.workers, source.counters(), strict=True)),
-        children=_children(view),
+        children=(),
         metrics_address=view.metrics.address,
         metrics_port=view.metrics.port,
         metrics_error=view.metrics.error,
         troubles=tuple(f"the {barrier.name} is gone: {barrier.error}" for barrier in view.barriers if barrier.error),
+        more=False,
     )
+    for page, more in pages(_children(view)):
+        yield replace(whole, children=page, more=more)
 
 
 def _worker(worker: WorkerView, counters: Counters, now: float) -> words.WorkerRow:
@@ -61,10 +83,10 @@ def _worker(worker: WorkerView, counters: Counters, now: float) -> words.WorkerR
     )
 
 
-def _children(view: View) -> tuple[words.ChildRow, ...]:
+def _children(view: View) -> Iterator[words.ChildRow]:
     ups = view.ups()
     errors = {sa.child: sa.error for sa in reversed(view.sas) if sa.error}
-    return tuple(
+    return (
         words.ChildRow(
             label=child.label,
             up=child.index in ups,
@@ -77,9 +99,10 @@ def _children(view: View) -> tuple[words.ChildRow, ...]:
     )
 
 
-def sas(source: Source, seq: int, now: float) -> words.Sas:
+def sas(source: Source, seq: int, now: float) -> Iterator[words.Sas]:
     rows = sorted(source.view().sas, key=lambda sa: (sa.child, sa.outbound, sa.spi))
-    return words.Sas(seq, tuple(_sa(source, sa, now) for sa in rows))
+    for page, more in pages(_sa(source, sa, now) for sa in rows):
+        yield words.Sas(seq, page, more)
 
 
 def _sa(source: Source, sa: SaView, now: float) -> words.SaRow:

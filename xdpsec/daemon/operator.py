@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import structlog
@@ -30,12 +30,14 @@ MAX_CONNECTIONS = 16
 MAX_UNSENT = 64
 #: Questions of one connection that may wait for their answers: one is what the command line asks.
 MAX_WAITING = 4
+#: How long a page waits before it looks again whether the one before it was taken.
+PAUSE = 0.002
 _QUESTIONS = frozenset(
     (words.Hello, words.StatusQuery, words.SasQuery, words.DropsQuery, *negotiation.QUESTIONS.values())
 )
 _CREDENTIALS = struct.Struct("iII")  # struct ucred: pid, uid, gid
 
-Reply = words.Answer | asyncio.Future[Any]
+Reply = words.Answer | asyncio.Future[Any] | Iterator[Any]
 
 log = structlog.get_logger()
 
@@ -117,7 +119,7 @@ class _Connection:
         on_end: Callable[[_Connection], None],
     ) -> None:
         self._answer, self._on_end = answer, on_end
-        self._greeted = False
+        self._greeted, self._paging = False, False
         self._waiting: set[asyncio.Future[Any]] = set()
         self._peer = Peer(Wire(sock), _QUESTIONS, self._on_message, self._on_close)
 
@@ -135,19 +137,36 @@ class _Connection:
         if isinstance(question, words.Hello) == self._greeted:
             self._end("Hello comes first, and once")
             return
-        if self._peer.unsent > MAX_UNSENT or len(self._waiting) > MAX_WAITING:
+        if self._peer.unsent > MAX_UNSENT or len(self._waiting) > MAX_WAITING or self._paging:
             self._end("answers are not taken")
             return
         reply = self._answer(question, received.seq, self)
         if isinstance(reply, asyncio.Future):
             self._waiting.add(reply)
             reply.add_done_callback(self._late)
+        elif isinstance(reply, Iterator):
+            self._paging = True
+            self._next_page(reply)
         else:
             self._tell(reply)
         if isinstance(question, words.Hello):
             self._greeted = True
             if question.version != words.VERSION:
                 self._end(f"version {question.version} of the vocabulary is not ours")
+
+    def _next_page(self, pages: Iterator[words.Answer]) -> None:
+        """One a turn of the loop, and none ahead of what is taken: thousands of rows keep nobody else waiting."""
+        if self._peer.closed:
+            return
+        loop = asyncio.get_running_loop()
+        if self._peer.unsent:
+            loop.call_later(PAUSE, self._next_page, pages)
+            return
+        page = next(pages, None)
+        self._paging = page is not None
+        if page is not None:
+            self._tell(page)
+            loop.call_soon(self._next_page, pages)
 
     def _tell(self, answer: words.Answer) -> None:
         with contextlib.suppress(ChannelClosed):

@@ -6,7 +6,7 @@ Times are CLOCK_MONOTONIC. No key stands here. Layout of what is counted: bpf/sh
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -124,11 +124,11 @@ class PeerView:
 
 @dataclass(frozen=True, slots=True)
 class IkeView:
-    """IKE as a whole. `handshakes` by outcome; `durations` of those that succeeded, by upper bound in seconds, the last
-    above all `bounds`; `counted` by (name, label); `gate` and `datagrams` by what became of messages for nobody;
-    `certificates`: file, name, end in seconds since 1970."""
+    """IKE as a whole. `peers` may be made as they are read, once. `handshakes` by outcome; `durations` of those that
+    succeeded, by upper bound in seconds, the last above all `bounds`; `counted` by (name, label); `gate` and
+    `datagrams` by what became of messages for nobody; `certificates`: file, name, end in seconds since 1970."""
 
-    peers: tuple[PeerView, ...]
+    peers: Iterable[PeerView]
     handshakes: Mapping[str, int]
     bounds: tuple[float, ...]
     durations: tuple[int, ...]

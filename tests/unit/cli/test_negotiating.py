@@ -70,8 +70,8 @@ class Machines:
     def outlook(self, peer: str) -> Outlook:
         return self.outlook_is
 
-    def view(self) -> Any:
-        return SimpleNamespace(peers=(self.peer,))
+    def peers(self) -> tuple[Any, ...]:
+        return (self.peer,)
 
     def bring_up(self, *names: str) -> int:
         self.asked.append(("up", *names))

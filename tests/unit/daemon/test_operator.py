@@ -9,7 +9,9 @@ import stat
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import pairwise
 from pathlib import Path
+from typing import Any, get_type_hints
 
 import msgpack
 import pytest
@@ -18,6 +20,9 @@ from gateway import DOOR, VERDICT, FakeSource, counters, per_port, slot, verdict
 from xdpsec.channel import operator as words
 from xdpsec.channel.framing import ChannelClosed, Wire, encode, split
 from xdpsec.channel.messages import SaQuery
+from xdpsec.channel.negotiation import PeerRow, Peers, PeersQuery
+from xdpsec.cli.client import Client
+from xdpsec.daemon.answers import PAGE, pages
 from xdpsec.daemon.operator import MAX_CONNECTIONS, MAX_UNSENT, OperatorServer
 from xdpsec.metrics.values import SocketCounts
 
@@ -79,13 +84,15 @@ async def greeted(path: Path) -> Wire:
     return wire
 
 
-def serve(tmp_path: Path, source: FakeSource, talk: Callable[[Path, OperatorServer], Awaitable[None]]) -> None:
+def serve(
+    tmp_path: Path, source: FakeSource, talk: Callable[[Path, OperatorServer], Awaitable[None]], desk: Any = None
+) -> None:
     """Run `talk` against a server for `source` on a fresh socket."""
     path = tmp_path / "control.sock"
 
     async def run() -> None:
         with listener(path) as sock:
-            server = OperatorServer(os.dup(sock.fileno()), source, Silent(), clock=lambda: 160.0)
+            server = OperatorServer(os.dup(sock.fileno()), source, desk or Silent(), clock=lambda: 160.0)
             try:
                 await talk(path, server)
             finally:
@@ -260,3 +267,65 @@ def test_another_user_is_refused_even_where_the_mode_would_let_him() -> None:
     with tempfile.TemporaryDirectory() as folder:  # pytest's own folders are closed to others
         Path(folder).chmod(0o755)
         serve(Path(folder), source(), talk)
+
+
+class Many:
+    """A desk with thousands of rows, each of which it counts when it is made."""
+
+    def __init__(self, count: int) -> None:
+        self.count, self.made = count, 0
+
+    def answer(self, question: object, seq: int, connection: object) -> Iterator[Peers]:
+        return (Peers(seq, page, more) for page, more in pages(self._rows()))
+
+    def _rows(self) -> Iterator[PeerRow]:
+        for number in range(self.count):
+            self.made += 1
+            yield peer_row(f"p{number}")
+
+    def gone(self, connection: object) -> None:
+        pass
+
+
+def peer_row(name: str) -> PeerRow:
+    blank: dict[type, Any] = {str: "", int: 0, bool: False}
+    values = {key: blank.get(hint, ()) for key, hint in get_type_hints(PeerRow).items()}
+    return PeerRow(**{**values, "name": name})
+
+
+def test_thousands_of_rows_come_whole_and_the_loop_turns_meanwhile(tmp_path: Path) -> None:
+    async def talk(path: Path, _: OperatorServer) -> None:
+        turns: list[int] = []  # rows that were made by each turn of the loop
+        ended = asyncio.Event()
+
+        def turn() -> None:
+            turns.append(desk.made)
+            if not ended.is_set():
+                asyncio.get_running_loop().call_soon(turn)
+
+        def ask() -> Peers:
+            with Client(path.parent) as client:
+                return client.ask(PeersQuery(), Peers)
+
+        turn()
+        answer = await asyncio.get_running_loop().run_in_executor(None, ask)
+        ended.set()
+        assert [row.name for row in answer.rows] == [f"p{number}" for number in range(desk.count)]
+        assert max(later - earlier for earlier, later in pairwise(turns)) <= 2 * PAGE
+
+    desk = Many(5000)
+    serve(tmp_path, FakeSource(), talk, desk)
+
+
+def test_who_does_not_take_its_pages_has_none_made(tmp_path: Path) -> None:
+    async def talk(path: Path, _: OperatorServer) -> None:
+        wire = await greeted(path)
+        wire.send(PeersQuery())
+        while desk.made < PAGE:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.2)
+        assert desk.made < desk.count
+        wire.close()
+
+    desk = Many(100_000)
+    serve(tmp_path, FakeSource(), talk, desk)

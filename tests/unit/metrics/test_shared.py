@@ -8,6 +8,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from gateway import FakeSource, view
@@ -122,7 +123,12 @@ def test_whatever_a_worker_in_a_stranger_s_hands_writes_is_only_numbers(lab: Lab
         registry = CollectorRegistry()
         registry.register(Collector(source))
         assert generate_latest(registry)
-        for answer in (answers.status(source, 1, 200.0), answers.sas(source, 1, 200.0), answers.drops(source, 1)):
+        said: tuple[Any, ...] = (
+            *answers.status(source, 1, 200.0),
+            *answers.sas(source, 1, 200.0),
+            answers.drops(source, 1),
+        )
+        for answer in said:
             assert decode(encode(answer, 1)) == (1, answer)
 
 

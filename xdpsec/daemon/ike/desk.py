@@ -6,7 +6,7 @@ Values in, values out; an answer that must wait is a future. Knows no socket.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import structlog
@@ -14,6 +14,7 @@ import structlog
 from xdpsec.channel import negotiation as words
 from xdpsec.config import hints
 from xdpsec.config.values import Config
+from xdpsec.daemon.answers import pages
 from xdpsec.daemon.ike.service import Ike
 from xdpsec.daemon.lines import Lines
 
@@ -24,7 +25,7 @@ EVERY = "*"  # in the place of a child's name
 
 log = structlog.get_logger()
 
-Reply = words.Answer | asyncio.Future[words.Answer]
+Reply = words.Answer | asyncio.Future[words.Answer] | Iterator[words.Answer]
 
 
 class Desk:
@@ -57,35 +58,31 @@ class Desk:
 
     # --- one each ------------------------------------------------------------------------------------------------
 
-    def _peers(self, _: words.PeersQuery, seq: int, __: object) -> words.Peers:
-        if self._ike is None:
-            return words.Peers(seq, ())
-        now, is_up = self._clock(), self._ike.children.is_up
-        children = {peer.name: sum(is_up(child.index) for child in peer.children) for peer in self._config.peers}
-        return words.Peers(
-            seq,
-            tuple(
-                words.PeerRow(
-                    name=row.name,
-                    remote=row.remote,
-                    up=row.up,
-                    address=row.address,
-                    local_id=row.local_id,
-                    remote_id=row.remote_id,
-                    suite=row.suite,
-                    hybrid=row.hybrid,
-                    ppk=row.ppk,
-                    initiator=row.initiator,
-                    children=row.children,
-                    children_up=children[row.name],
-                    age_ns=int((now - row.since) * NS) if row.up else 0,
-                    leased=row.leased,
-                    servers=row.servers,
-                    domains=row.domains,
-                )
-                for row in self._ike.view().peers
-            ),
-        )
+    def _peers(self, _: words.PeersQuery, seq: int, __: object) -> Iterator[words.Peers]:
+        rows: Iterable[words.PeerRow] = () if self._ike is None else self._rows(self._ike)
+        return (words.Peers(seq, page, more) for page, more in pages(rows))
+
+    def _rows(self, ike: Ike) -> Iterator[words.PeerRow]:
+        now, is_up = self._clock(), ike.children.is_up
+        for (peer, _), row in zip(self._config.ike_peers, ike.peers(), strict=True):
+            yield words.PeerRow(
+                name=row.name,
+                remote=row.remote,
+                up=row.up,
+                address=row.address,
+                local_id=row.local_id,
+                remote_id=row.remote_id,
+                suite=row.suite,
+                hybrid=row.hybrid,
+                ppk=row.ppk,
+                initiator=row.initiator,
+                children=row.children,
+                children_up=sum(is_up(child.index) for child in peer.children),
+                age_ns=int((now - row.since) * NS) if row.up else 0,
+                leased=row.leased,
+                servers=row.servers,
+                domains=row.domains,
+            )
 
     def _refusal(self, peer: str, child: str = "") -> str:
         """Why the configuration has no such peer or child that negotiates; "" = it has."""

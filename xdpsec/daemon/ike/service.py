@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +32,7 @@ from xdpsec.daemon.ike.upkeep import Upkeep
 from xdpsec.daemon.lines import Lines
 from xdpsec.ike import events, identities
 from xdpsec.ike.settings import Host
-from xdpsec.metrics.values import IkeView
+from xdpsec.metrics.values import IkeView, PeerView
 from xdpsec.net.udp import Datagrams
 from xdpsec.policy.sa import Sa
 
@@ -125,6 +125,10 @@ class Ike:
         self._fetching.close()
         self._upkeep.close()
         self._helper.close()
+
+    def peers(self) -> Iterator[PeerView]:
+        """In the order of the file."""
+        return show.peers(self._config, self.up, self._since, self._leases)
 
     def view(self) -> IkeView:
         gate = self.gate

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 from xdpsec.config.values import Config
 from xdpsec.daemon.ike.children import Children
@@ -10,6 +10,15 @@ from xdpsec.daemon.ike.journal import BOUNDS, Journal
 from xdpsec.ike import identities
 from xdpsec.ike.events import AddressLeased, IkeUp
 from xdpsec.metrics.values import IkeView, PeerView
+
+
+def peers(
+    config: Config, up: Mapping[int, IkeUp], since: Mapping[int, float], leased: Mapping[int, AddressLeased]
+) -> Iterator[PeerView]:
+    """In the order of the file; each is looked at when its turn comes."""
+    newest = {event.peer: event for event in up.values()}
+    for peer, _ in config.ike_peers:
+        yield _peer(peer.name, peer.remote, len(peer.children), newest.get(peer.name), since, leased)
 
 
 def view(
@@ -24,12 +33,8 @@ def view(
     datagrams: Mapping[str, int],
     certificates: Sequence[tuple[str, str, float]],
 ) -> IkeView:
-    newest = {event.peer: event for event in up.values()}
     return IkeView(
-        peers=tuple(
-            _peer(peer.name, peer.remote, len(peer.children), newest.get(peer.name), since, leased)
-            for peer, _ in config.ike_peers
-        ),
+        peers=peers(config, up, since, leased),
         handshakes=dict(journal.handshakes),
         bounds=BOUNDS,
         durations=tuple(journal.durations),
