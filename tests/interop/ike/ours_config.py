@@ -47,6 +47,8 @@ def _peer(directory: Path, case: Case) -> list[str]:
         f"auth = {_auth(directory, case)}", *_proposals("ike", case.option("left-ike", case.ike)),
         f"mobike = {str(bool(case.option('mobike'))).lower()}",
     ]  # fmt: skip
+    if case.option("ask") == "no":
+        lines.append("send_remote_id = false")
     if case.option("fragmentation") == "no":
         lines.append("fragmentation = 0")
     elif case.scenario == "fragments":

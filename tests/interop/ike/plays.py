@@ -27,10 +27,11 @@ REAUTH_SECONDS = 40.0
 ELSEWHERE = "10.250.1.10"
 SKF = 53
 IKE_SA_INIT = 34
-#: What `xdpsec explain` says of a case by its option `wrong`, where we began and where the peer did.
+#: What `xdpsec explain` says of a case by its option `reason`, else `wrong`, where we began and where the peer did.
 REASONS = {
     "psk": ("AUTHENTICATION_FAILED", "the shared secrets differ"),
-    "id": ("and asked for right.", "no peer somebody.example"),
+    "id": ("the peer has another identity", "no peer somebody.example"),
+    "asked": ("and asked for right.", ""),  # no peer begins with a name that it was not asked for
     "expired": ("has expired", "has expired"),
     "authority": ("none of our authorities", "none of our authorities"),
     "revoked": ("has been revoked", "has been revoked"),
@@ -223,7 +224,7 @@ def refused(stage: Stage) -> str:
     why = stage.left.why(stage.case)
     if why is None:
         return said
-    wanted = REASONS[stage.case.option("wrong")][stage.case.role == "responder"]
+    wanted = REASONS[stage.case.option("reason", stage.case.option("wrong"))][stage.case.role == "responder"]
     assert wanted in why, f"{wanted!r} is not in what we say: {why}"
     return why
 
