@@ -248,6 +248,8 @@ class Limits:
     half_open_seconds: float = 30.0
     cookie_rounds: int = 3  # how often one peer may answer our IKE_SA_INIT with COOKIE or INVALID_KE_PAYLOAD
     children: int = 64  # per IKE SA
+    creations: float = 20.0  # requests a second for new SAs that one peer may go on with
+    creations_at_once: float = 200.0
     parked: int = 32 << 20  # bytes of fragments that all half-open conversations may hold together
     first_message: int = 8192  # bytes of IKE_SA_INIT, which is kept until the peer has authenticated
     retry_first: float = 0.5

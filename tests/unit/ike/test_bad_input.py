@@ -392,6 +392,24 @@ def test_children_without_end() -> None:
     nothing_left(bad)
 
 
+def test_new_sas_faster_than_anybody_needs_them() -> None:
+    """Beyond some at once and some a second a peer is asked to wait, which costs nothing; what it has goes on."""
+    bad = Attacker(children=8, creations=10.0, creations_at_once=20.0).established()
+    made = 0
+    for number in range(200):
+        esp = proposal(3, (0x6000 + number).to_bytes(4, "big"), GCM, Transform(4, 31), Transform(5, 0))
+        answer = bad.ask(X.CREATE_CHILD_SA, (esp, NONCE, KE, *TS)) or ()
+        if N.TEMPORARY_FAILURE not in [one.kind for one in answer if type(one) is Notify]:
+            made += 1
+        bad.now += 0.01
+    assert 20 <= made <= 41
+    assert bad.ask(X.INFORMATIONAL, ()) == ()
+    bad.now += 10.0
+    answer = bad.ask(X.CREATE_CHILD_SA, (esp, NONCE, KE, *TS)) or ()
+    assert N.TEMPORARY_FAILURE not in [one.kind for one in answer if type(one) is Notify]
+    nothing_left(bad)
+
+
 @pytest.mark.parametrize("deletes", [False, True])
 def test_rekeys_of_the_ike_sa_without_end(deletes: bool) -> None:
     """A peer that never deletes the IKE SA that it has replaced is asked to wait, and goes on with what it has; one

@@ -13,6 +13,7 @@ from xdpsec.crypto.exchange import Private
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
 from xdpsec.ike.settings import ChildSettings
+from xdpsec.ike.throttle import Bucket
 from xdpsec.ike.v2 import children, followup, lifetimes, rekey_ike, removal
 from xdpsec.ike.v2.flow import (
     Ask,
@@ -211,6 +212,9 @@ class MadeChild:
 def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     """One exchange, three uses: the payloads say which (sec. 1.3)."""
     followup.forget(m, sa)
+    if _too_often(m):
+        m.count("ike_ignored", "too many SAs asked for")
+        return busy()
     offer = find(received.payloads, SecurityAssociation)
     if offer is not None and any(one.protocol == Protocol.IKE for one in offer.proposals):
         return (yield from rekey_ike.answer(m, sa, received))
@@ -225,6 +229,13 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     if old.deleting or old.rival_nonce:  # sec. 2.25.1; the peer has replaced it already
         return busy()
     return (yield from _answer_child(m, sa, received, old))
+
+
+def _too_often(m: Machine) -> bool:
+    """Keys, workers and a log line for each: a peer that asks without end must not have the gateway to itself."""
+    if m.creations is None:
+        m.creations = Bucket(m.host.limits.creations, m.host.limits.creations_at_once)
+    return not m.creations.take(m.now)
 
 
 def refuse(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:

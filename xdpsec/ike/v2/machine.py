@@ -15,6 +15,7 @@ from xdpsec.ike.events import Counted, Event, IkeDown, Note, Path, PathChanged, 
 from xdpsec.ike.leases import Leases
 from xdpsec.ike.parked import Parked
 from xdpsec.ike.settings import ChildSettings, Host, PeerSettings
+from xdpsec.ike.throttle import Bucket
 from xdpsec.ike.v2 import addresses, dispatch, followup, lifetimes, mobike, wishes, wreck
 from xdpsec.ike.v2.flow import Ask, Question, Steps, Task
 from xdpsec.ike.v2.sa import Child, Handshake, IkeSa, State
@@ -82,6 +83,7 @@ class Machine:
             "since",
             "first_spis",
             "waited",
+            "creations",
         ),
         *("wanted", "peer_addresses", "told", "inner", "reauthenticate"),
         *("_datagrams", "_events", "_waiting", "_tickets", "_timer"),
@@ -94,6 +96,7 @@ class Machine:
         self.peer: PeerSettings | None = None
         self.remote_id = b""  # of the peer's identity (identities.key) once it has proved it
         self.first_spis = b""  # of the IKE SA in which it did so: both sides know the talk by them over rekeys
+        self.creations: Bucket | None = None  # how often the peer may ask for new SAs, once it has asked
         self.waited = False  # once more, when it was time to leave (lifetimes.py)
         self.initiator = False
         self.established = False
