@@ -75,6 +75,11 @@ class Holdings:
             close_all([fd for row in port.sockets.own for fd in row])
         self._opened.close()
 
+    @property
+    def packets(self) -> tuple[int, bool]:
+        """Bytes of the UMEM, and whether it lies in huge pages."""
+        return self._regions.umem_size, self._regions.umem_huge
+
     # --- making --------------------------------------------------------------------------------------------------
 
     def _keep(self, descriptor: int) -> int:

@@ -27,6 +27,8 @@ WORKER_CACHE = 2048
 WORKER_HELD: int = lib.XS_HELD_MAX + 256
 #: A file with more slots than this and than the configuration wants was not made by us.
 MAX_SLOTS = 1 << 20
+#: The UMEM comes in whole huge pages of the usual size; what they are shared by is 2 KiB at least.
+HUGE_PAGE = 2 << 20
 #: With 256 bytes of headroom and 64 of tailroom, this MTU still fits a chunk of 2 KiB.
 SMALL_CHUNK_MTU = 1700
 
@@ -38,9 +40,9 @@ def chunk_size(mtus: Iterable[int]) -> int:
 
 def chunk_count(workers: int, queues: int, rings: Rings) -> int:
     """Chunks of the UMEM: every ring of every queue full at once, every worker's cache and what waits in
-    it. A multiple of 64."""
+    it. As many as fill huge pages."""
     count = queues * (rings.fill + workers * (rings.rx + rings.tx)) + workers * (WORKER_CACHE + WORKER_HELD)
-    return (count + 63) // 64 * 64
+    return -(-count * 2048 // HUGE_PAGE) * HUGE_PAGE // 2048
 
 
 def state_size(slots: int) -> int:
@@ -53,6 +55,7 @@ class Regions:
 
     umem: int
     umem_size: int
+    umem_huge: bool
     chunk_size: int
     pool: int
     state: int
@@ -62,12 +65,31 @@ class Regions:
     wake: tuple[int, ...]
 
 
-def memfd(name: str, size: int) -> int:
+def memfd(name: str, size: int, flags: int = 0) -> int:
     """Of this size for good: nobody who holds it can pull the pages from under another (SIGBUS)."""
-    descriptor = os.memfd_create(f"xdpsec-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
-    os.ftruncate(descriptor, size)
+    descriptor = os.memfd_create(f"xdpsec-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING | flags)
+    try:
+        os.ftruncate(descriptor, size)
+    except OSError:
+        os.close(descriptor)
+        raise
     fcntl.fcntl(descriptor, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL)
     return descriptor
+
+
+def packet_memory(size: int) -> tuple[int, bool]:
+    """Descriptor of the UMEM, and whether it is in huge pages: it is when the machine has as many to spare. The first
+    mapping sets them aside for as long as the descriptor lives."""
+    try:
+        descriptor = memfd("umem", size, os.MFD_HUGETLB)
+    except OSError:  # no such kernel, or huge pages of another size
+        return memfd("umem", size), False
+    try:
+        mmap.mmap(descriptor, size).close()
+    except OSError:
+        os.close(descriptor)
+        return memfd("umem", size), False
+    return descriptor, True
 
 
 def make(workers: int, chunks: int, chunk_size: int, state: int, slots: int) -> Regions:
@@ -77,9 +99,11 @@ def make(workers: int, chunks: int, chunk_size: int, state: int, slots: int) -> 
         view = ffi.from_buffer(memory)
         native.check(lib.xs_pool_format(view, chunks), "frame pool")
         ffi.release(view)
+    umem, huge = packet_memory(chunks * chunk_size)
     return Regions(
-        umem=memfd("umem", chunks * chunk_size),
+        umem=umem,
         umem_size=chunks * chunk_size,
+        umem_huge=huge,
         chunk_size=chunk_size,
         pool=pool,
         state=state,

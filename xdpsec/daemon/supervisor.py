@@ -249,4 +249,5 @@ def _prepare(config_path: str, opened: contextlib.ExitStack) -> tuple[Config, Ho
     events.info("fence closed", pairs=len(pairs(config)))
     holdings = Holdings(config, raw, cores, account)
     opened.callback(holdings.close)
+    events.info("memory for packets", mib=holdings.packets[0] >> 20, huge_pages=holdings.packets[1])
     return config, holdings, wall

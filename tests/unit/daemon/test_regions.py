@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 from pathlib import Path
 
@@ -107,7 +108,31 @@ def test_the_umem_holds_every_ring_at_once(workers: int) -> None:
     rings = Rings(rx=1024, tx=512, fill=2048, completion=2048)
     assert regions.chunk_count(workers, 4, rings) >= 4 * (2048 + workers * (1024 + 512)) + workers * (2048 + 1024 + 256)
     chunks = regions.chunk_count(workers, 3, Rings(rx=1, tx=1, fill=1, completion=1))
-    assert chunks % 64 == 0
+    assert chunks * 2048 % regions.HUGE_PAGE == 0
+
+
+@pytest.mark.parametrize(("spare", "huge"), [(2, True), (1, False)])
+def test_packets_lie_in_huge_pages_where_there_are_enough(spare: int, huge: bool) -> None:
+    """Seen by the kernel: the pages of a mapping, in /proc/self/smaps."""
+    setting = Path("/proc/sys/vm/nr_hugepages")
+    before = int(setting.read_text())
+    used = before - _free_huge_pages()
+    setting.write_text(str(used + spare))
+    try:
+        if _free_huge_pages() != spare:
+            pytest.skip("the kernel has no huge pages to give: its memory is in pieces")
+        descriptor, found = regions.packet_memory(2 * regions.HUGE_PAGE)
+        with mmap.mmap(descriptor, 2 * regions.HUGE_PAGE) as memory:
+            memory[-1] = 1
+            smaps = Path("/proc/self/smaps").read_text().split("xdpsec-umem")[1]
+            assert ("KernelPageSize:     2048 kB" in smaps.split("VmFlags")[0]) == huge == found
+        os.close(descriptor)
+    finally:
+        setting.write_text(str(before))
+
+
+def _free_huge_pages() -> int:
+    return next(int(line.split()[1]) for line in Path("/proc/meminfo").open() if line.startswith("HugePages_Free"))
 
 
 def test_chunks_stay_within_a_page() -> None:

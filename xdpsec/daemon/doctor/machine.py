@@ -85,14 +85,15 @@ def memlock(hard: int, uid: int, raisable: bool) -> Finding:
 
 
 def _huge_pages() -> Finding:
+    """The UMEM takes those of the default size when there are enough; docs/performance.md says what they bring."""
     pools = []
     for pool in sorted(HUGE_PAGES.glob("hugepages-*kB")):
         count = int((pool / "nr_hugepages").read_text())
         if count:
             pools.append(f"{count} of {int(pool.name.split('-')[1][:-2]) >> 10} MiB")
     if pools:
-        return Finding("huge pages", NOTE, f"{', '.join(pools)} reserved; this version keeps packets in ordinary pages")
-    return Finding("huge pages", OK, "none reserved, none needed: this version keeps packets in ordinary pages")
+        return Finding("huge pages", OK, f"{', '.join(pools)} reserved; `xdpsec run` logs whether packets are in them")
+    return Finding("huge pages", NOTE, "none reserved, so packets lie in ordinary pages; `sysctl vm.nr_hugepages` does")
 
 
 def _cores() -> Finding:
