@@ -287,6 +287,12 @@ def test_log_prints_what_was_said_for_people_and_programs(scene: Scene) -> None:
     )
 
 
+def test_the_log_of_a_peer_that_there_is_not(scene: Scene) -> None:
+    """Silence would read as a quiet peer."""
+    sentence(scene("log", "--peer", "brnach"), 1, "no peer 'brnach'", "branch")
+    assert scene("log", "--peer", "branch").status == 0
+
+
 def test_keys_are_given_only_while_somebody_reads(scene: Scene, tmp_path: Path) -> None:
     """A process of its own, since only Ctrl-C ends it."""
     out = tmp_path / "keys"

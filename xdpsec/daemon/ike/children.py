@@ -40,7 +40,8 @@ log = structlog.get_logger()
 @dataclass(slots=True)
 class Pair:
     """A child's two SAs. `slot_in`, `slot_out` -1 = no worker has them (`parked` says why). `resource`: as in RFC
-    9611. `ours`: we asked for it. `guest`, `number`: where it is not the child as configured (guests.py)."""
+    9611. `ours`: we asked for it. `guest`, `number`: where it is not the child as configured (guests.py). `came`: it is
+    or was up; `ended`: why it goes, in the words of RetireChild."""
 
     ike: int
     peer: str
@@ -59,6 +60,8 @@ class Pair:
     slot_in: int = -1
     slot_out: int = -1
     up: bool = False
+    came: bool = False
+    ended: str = ""
     retiring: bool = False
     patience: asyncio.TimerHandle | None = None
 
@@ -193,7 +196,7 @@ class Children:
         if pair.guest is not None:
             self._guests.serve(pair.guest)  # its policies lead to an SA that is there
         if not pair.up:
-            pair.up = True
+            pair.up = pair.came = True
             self.rekeys += bool(pair.replaces)
             self._count(pair, 1)
             self._changed(pair)
@@ -202,7 +205,7 @@ class Children:
         pair = self.pairs.get(event.spi_in)
         if pair is None:
             return
-        pair.retiring = True
+        pair.retiring, pair.ended = True, event.reason
         if pair.guest is not None and not any(self._of_guest(pair)):
             self._guests.withdraw(pair.guest)  # the peer takes nothing on it any more
         if event.reason == "rekeyed" or self._give_over(pair):
@@ -223,6 +226,7 @@ class Children:
     def forsake(self, ike: int) -> None:
         """A machine that broke may have left pairs that it does not know of."""
         for pair in list(self._of_ike.get(ike, {}).values()):
+            pair.ended = pair.ended or "failed"
             self._remove(pair)
 
     def _remove(self, pair: Pair) -> None:

@@ -20,6 +20,7 @@ from xdpsec.policy.spd import selectors
 MAX_SELECTORS = 16  # XS_SELECTORS_MAX
 
 _ENCR = {transform: word for word, transform in reversed(proposals.ENCR.items())}
+_KE = {number: word for word, number in reversed(proposals.KE.items())}
 _INTEG = {number: word for word, number in proposals.AH_INTEG.items()}
 
 
@@ -27,6 +28,11 @@ def suite_name(child: NegotiatedChild) -> str:
     """In the words of the configuration, such as aes256gcm16 or aes128-sha256."""
     words = [_ENCR.get((child.suite.encr, child.suite.bits), ""), _INTEG.get(child.suite.integ, "")]
     return "-".join(word for word in words if word)
+
+
+def pfs_name(ke: Iterable[int]) -> str:
+    """The key exchanges that it had of its own, such as x25519-mlkem768; "none" = its keys come from the IKE SA's."""
+    return "-".join(_KE.get(number, str(number)) for number in ke) or "none"
 
 
 def not_carried(child: NegotiatedChild) -> str:

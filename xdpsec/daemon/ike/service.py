@@ -265,6 +265,7 @@ class Ike:
             self.keys.add(event.row)
 
     def _changed(self, pair: Pair) -> None:
+        self.journal.child(pair, self._clock())
         if self.children.is_up(pair.child.index):
             self.memory.opened(pair.child.peer, pair.child.index)
         self.reach.changed(pair.child.index)
