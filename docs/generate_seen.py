@@ -11,7 +11,7 @@ from pathlib import Path
 
 from xdpsec.channel import operator
 from xdpsec.metrics.collector import Collector
-from xdpsec.metrics.values import Counters, MetricsView, PoolUse, Slot, SocketCounts, View
+from xdpsec.metrics.values import Counters, IkeView, MetricsView, PoolUse, Slot, SocketCounts, View
 from xdpsec.workers.native import (
     door_verdict_help,
     door_verdict_names,
@@ -27,7 +27,7 @@ HEAD = """# What a gateway shows
 Prometheus asks `http://ADDRESS:PORT/metrics` (`metrics` in `[gateway]`). Everything is read from shared memory when it
 asks. Labels are bounded; an SPI is never one. A child's packets and bytes do not fall back while the machine is up and
 its keys stay: not when a worker is replaced, not when the gateway is. `xdpsec_child_drops_total` has a reason from its
-first drop on.
+first drop on. Metrics of IKE (`xdpsec_ike_*`) are there where a peer negotiates.
 
 ## Metrics
 
@@ -48,10 +48,11 @@ users; their `--json` has the same values by name.
 
 
 class _Nothing:
-    """A Source of a gateway that has nothing: the families remain."""
+    """A Source of a gateway that has nothing, but may negotiate: the families remain."""
 
     def view(self) -> View:
-        return View("", "", 0.0, (), (), (), (), MetricsView("", 0))
+        ike = IkeView((), {}, (), (0,), 0.0, {}, 0, {}, {}, {})
+        return View("", "", 0.0, (), (), (), (), MetricsView("", 0), ike=ike)
 
     def counters(self) -> tuple[Counters, ...]:
         return ()

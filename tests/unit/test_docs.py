@@ -53,3 +53,16 @@ def test_written_keys_are_accepted() -> None:
 def test_link_leads_somewhere(link: tuple[Path, str]) -> None:
     document, target = link
     assert "://" in target or (document.parent / target).exists()
+
+
+@pytest.mark.parametrize("file", ["deploy/grafana/xdpsec.json", "deploy/prometheus/alerts.yml", "docs/guide.md"])
+def test_every_metric_that_is_asked_for_is_documented(file: str) -> None:
+    rows = re.findall(r"^\| `(xdpsec_\w+)` \| (\w+) \|", (ROOT / "docs/seen.md").read_text(), re.MULTILINE)
+    told = {
+        name + end
+        for name, kind in rows
+        for end in (("", "_bucket", "_sum", "_count") if kind == "histogram" else ("",))
+    }
+    asked = set(re.findall(r"\bxdpsec_\w+", (ROOT / file).read_text()))
+    assert asked - told == set()
+    assert len(asked) > 3
