@@ -154,7 +154,7 @@ class _Connection:
             if question.version != words.VERSION:
                 self._end(f"version {question.version} of the vocabulary is not ours")
 
-    def _next_page(self, pages: Iterator[words.Answer]) -> None:
+    def _next_page(self, pages: Iterator[Any]) -> None:
         """One a turn of the loop, and none ahead of what is taken: thousands of rows keep nobody else waiting."""
         if self._peer.closed:
             return
@@ -163,9 +163,10 @@ class _Connection:
             loop.call_later(PAUSE, self._next_page, pages)
             return
         page = next(pages, None)
-        self._paging = page is not None
+        self._paging = page is not None and page.more
         if page is not None:
             self._tell(page)
+        if self._paging:
             loop.call_soon(self._next_page, pages)
 
     def _tell(self, answer: words.Answer) -> None:

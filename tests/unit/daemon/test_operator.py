@@ -329,3 +329,19 @@ def test_who_does_not_take_its_pages_has_none_made(tmp_path: Path) -> None:
 
     desk = Many(100_000)
     serve(tmp_path, FakeSource(), talk, desk)
+
+
+def test_the_next_question_may_come_right_behind_the_last_page(tmp_path: Path) -> None:
+    """Who is quick asks it before the loop turns; both wait to be read here."""
+
+    async def talk(path: Path, _: OperatorServer) -> None:
+        wire = await greeted(path)
+        for _ in range(2):
+            wire.send(PeersQuery())
+        for _ in range(2):
+            answer = await receive(wire)
+            assert isinstance(answer, Peers)
+            assert [row.name for row in answer.rows] == ["p0"]
+        wire.close()
+
+    serve(tmp_path, FakeSource(), talk, Many(1))
