@@ -334,7 +334,7 @@ def test_who_does_not_take_its_pages_has_none_made(tmp_path: Path) -> None:
 def test_the_next_question_may_come_right_behind_the_last_page(tmp_path: Path) -> None:
     """Who is quick asks it before the loop turns; both wait to be read here."""
 
-    async def talk(path: Path, _: OperatorServer) -> None:
+    async def talk(path: Path, server: OperatorServer) -> None:
         wire = await greeted(path)
         for _ in range(2):
             wire.send(PeersQuery())
