@@ -154,6 +154,7 @@ def site() -> Iterator[tuple[Lab, topology.Site]]:
         pairs = ((net.a, net.b), (net.b, net.a))
         configs = [children.write(lab.directory / one.letter, one, other, made) for one, other in pairs]
         certified(configs[0])
+        talking(net, configs)
         gateways = [
             Gateway(lab, net.a, configs[0], confined(GATEWAY_UNIT, configs[0])),
             Gateway(lab, net.b, configs[1]),
@@ -183,6 +184,24 @@ auth = {{ {files}, ca = ["{authority.directory}/ca.pem"] }}
 children.net = {{ local = ["10.81.0.0/24"], remote = ["10.99.0.0/24"], start = "wait" }}
 """
     config.write_text(config.read_text() + peer)
+
+
+def talking(net: topology.Topology, configs: list[Path]) -> None:
+    """Peers more whose gateways negotiate: one pair has the same secret, of the other each has its own."""
+    for name, secrets, number in (("right", ("open", "open"), 82), ("wrong", ("sesame", "barley"), 83)):
+        sides = zip(net.directions, configs, secrets, (0, 1), strict=True)
+        for (site, other), config, secret, side in sides:
+            children.secret(config.parent / f"{name}.psk", f"{secret} is no good secret but long enough\n")
+            nets = [f"10.{number}.{net}.0/24" for net in (side, 1 - side)]
+            peer = f"""
+[peers.{name}]
+remote = "{other.outer}"
+local_id = "{name}-{site.letter}.example.net"
+remote_id = "{name}-{other.letter}.example.net"
+auth = {{ psk_file = "{config.parent}/{name}.psk" }}
+children.net = {{ local = ["{nets[0]}"], remote = ["{nets[1]}"] }}
+"""
+            config.write_text(config.read_text() + peer)
 
 
 def forge(lab: Lab, net: topology.Topology, sa: children.Sa) -> None:
