@@ -82,6 +82,7 @@ class Fleet:
         on_word: Callable[[int, words.Message], None],
     ) -> None:
         self._supervisor, self._brief, self._on_word = supervisor, brief, on_word
+        self._stopping = False
         self.members = [Member(index, core) for index, core in enumerate(cores)]
 
     async def run(self) -> None:
@@ -128,7 +129,9 @@ class Fleet:
         member = self.members[worker]
         if member.spawning is not None and not member.spawning.done():
             return  # the one that is being replaced
-        log.warning("worker died", worker=worker, pid=member.pid, status=status)
+        if not self._stopping:  # else it was to; how it ended, and the pid of one that never spoke, the supervisor says
+            pid = {"pid": member.pid} if member.pid else {}
+            log.warning("worker died", worker=worker, status=status, **pid)
         member.gone.set()
         member.end()
 
@@ -197,6 +200,7 @@ class Fleet:
 
     async def stop(self) -> frozenset[int]:
         """After `run` was cancelled: every worker stops. The indices of those that use no slot any more."""
+        self._stopping = True
         for member in self.members:
             if member.peer is not None:
                 with contextlib.suppress(ChannelClosed):

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 from crew import Boss, run
+from structlog.testing import capture_logs
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.framing import Received
@@ -163,5 +164,22 @@ def test_a_stop_at_any_moment_of_a_birth_ends_the_fleet(turns: int) -> None:
                 await asyncio.sleep(0)
             async with asyncio.timeout(5):
                 await c.cancel()
+
+    run(test)
+
+
+def test_a_death_is_told_and_the_end_of_a_worker_that_was_to_stop_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A gateway that is stopped while it starts has workers that never said their pid."""
+    monkeypatch.setattr(fleet, "STOP_SECONDS", 0.1)
+
+    async def test() -> None:
+        async with control(1) as c:
+            with capture_logs() as lines:
+                c.fleet.died(0, 9)
+                await c.cancel()
+                await c.fleet.stop()
+                c.fleet.died(0, 0)
+            died = [line for line in lines if line["event"] == "worker died"]
+            assert died == [{"event": "worker died", "log_level": "warning", "worker": 0, "status": 9}]
 
     run(test)
