@@ -160,6 +160,8 @@ def mobike(stage: Stage) -> str:
     moved = mover.move(case)
     other = stage.right if mover is stage.left else stage.left
     until(lambda: any(sa.remote.split(":")[0] == moved for sa in other.sas(case)), f"the other side knows {moved}")
+    # whoever aims at another address says so before the other end has heard of it
+    until(lambda: all(sa.local in ("", moved) for sa in mover.sas(case)), f"the mover is at {moved}")
     after = settled(stage.right, case)
     assert after.ident == before.peer.ident, "not the same SA any more"
     stage.carry()

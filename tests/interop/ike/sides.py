@@ -31,13 +31,14 @@ class Child:
 
 @dataclass(frozen=True, slots=True)
 class Sa:
-    """An IKE SA with its children; `ident` changes at a rekey. `remote` is the peer's address and port."""
+    """An IKE SA with its children; `ident` changes at a rekey. `remote` is the peer's address and port, `local` our
+    address, empty of a side that does not tell."""
 
     ident: str
     words: frozenset[str]
     children: tuple[Child, ...]
     remote: str
-    extra: frozenset[str] = frozenset()
+    local: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -364,7 +364,7 @@ def read_sa(row: Message) -> Sa:
         _words(row, ((ENCR, "encr-alg", "encr-keysize"), (INTEG, "integ-alg", ""), (PRF, "prf-alg", ""),
                      (KE, "dh-group", ""))),
         tuple(read_child(one) for one in children if one["state"] == "INSTALLED"),
-        f"{row['remote-host']}:{row['remote-port']}",
+        f"{row['remote-host']}:{row['remote-port']}", row["local-host"],
     )  # fmt: skip
 
 
