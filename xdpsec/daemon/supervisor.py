@@ -205,10 +205,12 @@ class Supervisor:
             await asyncio.shield(child.exited)
 
     async def _end_workers(self) -> None:
-        for child in self._workers.values():
+        children = list(self._workers.values())
+        self._workers.clear()  # none is reported as if it had died by itself
+        for child in children:
             child.kill()
-        for worker in list(self._workers):
-            await self._end_worker(worker)
+        for child in children:
+            await asyncio.shield(child.exited)
 
 
 # --- start -----------------------------------------------------------------------------------------------------------

@@ -252,6 +252,7 @@ def test_a_dead_control_takes_the_workers_with_it_and_is_started_anew(tmp_path: 
         assert {try_frame(gateway, worker) for worker in (0, 1)} == {DROP}
         for wire, _ in serve(gateway):
             wire.close()
+        assert not any("worker ended" in line for line in gateway.so_far())  # it was not by themselves
 
 
 def test_the_pause_before_a_new_control_is_short_again_after_one_that_served(tmp_path: Path) -> None:
