@@ -243,7 +243,7 @@ def a_directory(path: Path) -> None:
 @pytest.mark.parametrize(
     ("wrong", "says", "fix"),
     [
-        (missing, "No such file", "key file"),
+        (missing, "No such file", "name a file that is there"),
         (readable_by_all, "mode 0644", "chmod 0600"),
         (somebody_elses, "does not belong to root", "chown root"),
         (a_directory, "not a regular file", "into a file"),

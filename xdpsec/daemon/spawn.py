@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import select
 import signal
 import subprocess
 from collections.abc import Callable, Sequence
@@ -43,7 +44,12 @@ class Child:
 
     @property
     def alive(self) -> bool:
-        return not self.exited.done()
+        """As the kernel has it: the loop may hear of its end later."""
+        if self.exited.done():
+            return False
+        ended = select.poll()
+        ended.register(self._pidfd, select.POLLIN)
+        return not ended.poll(0)
 
     def tell(self, line: str) -> None:
         """To one that is asked, once. BrokenPipeError when it is gone."""
@@ -53,7 +59,7 @@ class Child:
 
     def kill(self) -> None:
         """Firmly; safe after its end."""
-        if self.alive:
+        if not self.exited.done():
             signal.pidfd_send_signal(self._pidfd, signal.SIGKILL)
 
     def _ended(self) -> None:

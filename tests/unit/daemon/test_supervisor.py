@@ -38,6 +38,8 @@ from xdpsec.workers.native import lib
 
 SUPERVISOR = "xdpsec.daemon.supervisor."
 LOOK = "xdpsec.daemon.barriers.LOOK_SECONDS"
+#: From the start of a process until its command line shows.
+TAKE_UP_SECONDS = 5.0
 DEAF = ("-c", "import signal; signal.pause()")
 PIDFD_GETFD = 438  # pidfd_getfd(2)
 DROP, REDIRECT = 1, 4  # enum xdp_action, <linux/bpf.h>
@@ -430,7 +432,15 @@ def in_reserve(gateway: Supervisor, *told: int) -> list[int]:
 
 
 def is_later(pid: int, told: tuple[int, ...]) -> bool:
-    return pid not in told and Path(f"/proc/{pid}/cmdline").read_bytes().endswith(b"\0-\0")
+    return pid not in told and words(pid).endswith(b"\0-\0")
+
+
+def words(pid: int) -> bytes:
+    """The command line; a process that is just taking it up shows none for a moment, and no event says when it does."""
+    until = time.monotonic() + TAKE_UP_SECONDS
+    while not (found := Path(f"/proc/{pid}/cmdline").read_bytes()) and time.monotonic() < until:
+        time.sleep(0.01)
+    return found
 
 
 def test_the_one_in_reserve_takes_the_place_of_the_dead_and_another_takes_its(tmp_path: Path) -> None:
