@@ -74,7 +74,7 @@ class Gateway:
             keep=self._keep,
             moved=maps.set_addresses,
             resized=lambda remote, mtu: self._snapshots.resized(remote, mtu, self.fleet.tell),
-            rerouted=lambda *ours: self._negotiated(lambda ike: ike.rerouted(*ours)),
+            rerouted=lambda *ours: self.ike.rerouted(*ours) if self.ike else True,
         )
         rows = policies(config.children, security.owners)
         self._seats = Seats(security.seats)

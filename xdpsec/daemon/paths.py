@@ -40,7 +40,8 @@ class Paths:
     """`mtus`: port index -> MTU of the outside ports; `remotes` are the peers' outer addresses. `tell` reaches every
     worker that has its snapshot or is getting it; `keep` asks for a neighbour to be kept; `moved` hears of new own
     addresses, `resized` of the peers whose path MTU changed, `rerouted` (own addresses, those at
-    outside ports) when either those or routes changed."""
+    outside ports) when either those or routes changed, and again with each change until it says that all is settled:
+    between reading our tables and asking for a way the kernel may have changed twice."""
 
     def __init__(
         self,
@@ -51,13 +52,14 @@ class Paths:
         keep: Callable[[SetNeighbour], None],
         moved: Callable[[Sequence[str]], None],
         resized: Callable[[str, int], None],
-        rerouted: Callable[[Sequence[str], Sequence[str]], None] = lambda addresses, outer: None,
+        rerouted: Callable[[Sequence[str], Sequence[str]], bool] = lambda addresses, outer: True,
     ) -> None:
         self._watcher, self._mtus, self._remotes = watcher, mtus, tuple(dict.fromkeys(remotes))
         self._tell, self._keep, self._moved, self._resized = tell, keep, moved, resized
         self._rerouted = rerouted
         self._rung = asyncio.Event()
         self._paths_rang = True
+        self._settled = True
         self._kept: dict[Hop, bool] = {}  # in the order of their asking; True: the way to a peer or a router
         self._full = False
         self._addresses: tuple[str, ...] = ()
@@ -102,8 +104,8 @@ class Paths:
                 self._tell(RouteReplace(routes))
             self._peers()
             self._outer = outer
-            if before != (self._addresses, self._outer, self.routes):
-                self._rerouted(addresses, outer)
+            if before != (self._addresses, self._outer, self.routes) or not self._settled:
+                self._settled = self._rerouted(addresses, outer)
         hops = await asyncio.to_thread(self._watcher.next_hops)
         gone = {(hop.port, hop.addr) for hop in self.hops} - {(hop.port, hop.addr) for hop in hops}
         fresh = set(hops) - set(self.hops)

@@ -75,6 +75,16 @@ def test_who_moves(
     assert look(Machine(initiator, Sa(mobike)), route, addresses) == told
 
 
+@pytest.mark.parametrize(
+    ("route", "addresses", "settled"),
+    [(OLD, [OLD], True), (NEW, [NEW], True), ("", [OLD], True), ("", [NEW], False), (OLD, [NEW], False)],
+)
+def test_an_address_that_went_is_looked_for_again(route: str, addresses: list[str], settled: bool) -> None:
+    """Between two changes of the kernel's tables there may be no way, or still the old one."""
+    roaming = Roaming(config(), lambda remote: route, lambda ike, act: True, lambda seconds, call: None)
+    assert roaming.look(up(), addresses, ()) == settled
+
+
 def test_whoever_is_connected_hears_of_other_addresses_once() -> None:
     told: list[int] = []
     waits: list[float] = []

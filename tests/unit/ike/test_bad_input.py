@@ -259,7 +259,11 @@ CHILD: dict[str, tuple[Edit, int, str]] = {
         N.TS_UNACCEPTABLE,
         "traffic selectors",
     ),
-    "strange selectors": (instead(TsInitiator((Selector(9, 0, 0, 0, b"", b""),))), N.TS_UNACCEPTABLE, "selectors"),
+    "strange selectors": (
+        instead(TsInitiator((Selector(9, 0, 0, 0, b"\1" * 9, b""),))),
+        N.TS_UNACCEPTABLE,
+        "selectors",
+    ),
     "255 transforms": (instead(transforms(255, 3, b"\0\0\x50\1")), N.NO_PROPOSAL_CHOSEN, "no proposal for child net"),
     "no SPI": (instead(proposal(3, bytes(4), GCM, Transform(5, 0))), N.INVALID_SYNTAX, "SPI 0 is reserved"),
     "a reserved SPI": (instead(proposal(3, b"\0\0\0\xff", GCM, Transform(5, 0))), N.INVALID_SYNTAX, "255 is reserved"),

@@ -35,9 +35,11 @@ class Roaming:
         self._outer: tuple[str, ...] = ()
         self._to_tell: deque[int] = deque()
 
-    def look(self, up: Mapping[int, IkeUp], addresses: Collection[str], outer: Collection[str]) -> None:
+    def look(self, up: Mapping[int, IkeUp], addresses: Collection[str], outer: Collection[str]) -> bool:
         """After the kernel's tables changed. `addresses`: all of ours, `outer` those that peers may hear of; `up`:
-        established IKE SAs by machine."""
+        established IKE SAs by machine. False: an SA lost its address and there is no way to its peer now, so look
+        again when the tables change."""
+        settled = True
         ways: dict[str, str] = {}
         for ike, event in list(up.items()):
             path = event.path
@@ -46,12 +48,14 @@ class Roaming:
             local = ways[path.remote]
             if local and local != path.local:
                 self._move(ike, replace(path, local=local), path.local not in addresses)
+            settled = settled and (path.local in addresses or local not in ("", path.local))
         if tuple(outer) != self._outer:
             self._outer = tuple(outer)
             idle = not self._to_tell
             self._to_tell = deque(up)
             if idle:
                 self._tell_some()
+        return settled
 
     def _move(self, ike: int, path: Path, gone: bool) -> None:
         def act(machine: Any, now: float) -> None:

@@ -279,10 +279,10 @@ class Ike:
     def _fresh(self, event: events.FreshWanted, now: float) -> None:
         self._answer(event.ike, event.ticket, self.children.silent_for(event.spis, now))
 
-    def rerouted(self, addresses: Sequence[str], outer: Sequence[str]) -> None:
-        """Routes or our own addresses, those at outside ports among them, are others now."""
+    def rerouted(self, addresses: Sequence[str], outer: Sequence[str]) -> bool:
+        """Routes or our own addresses, those at outside ports among them, are others now. False: to be asked again."""
         self._host.outer = esp.carried(outer)
-        self._roaming.look(self.up, addresses, self._host.outer)
+        return self._roaming.look(self.up, addresses, self._host.outer)
 
     def _moved(self, event: events.PathChanged, now: float) -> None:
         self.children.moved(event.ike, event.path, event.encap)

@@ -162,7 +162,7 @@ def _between(local: Sequence[Selector], remote: Sequence[Selector]) -> str:
 
 def _shown(one: Selector) -> str:
     """A kind that we do not know has no addresses (RFC 7296 sec. 3.13.1)."""
-    return selectors.text(one) if one.first else "what we do not know"
+    return selectors.text(one) if one.last else "what we do not know"
 
 
 def _usable(spi: bytes) -> int:
