@@ -107,16 +107,22 @@ def test_only_what_changed_is_told() -> None:
 
 def test_who_is_not_settled_hears_of_the_next_change_though_the_tables_are_as_they_were() -> None:
     async def test() -> None:
-        rig, heard, answers = Rig(), [], [False, True]
+        rig, heard, answers = Rig(), 0, [False, True]
+
+        def hear(own: Sequence[str], outer: Sequence[str]) -> bool:
+            nonlocal heard
+            heard += 1
+            return answers.pop(0)
+
         rig.paths = Paths(
             rig.kernel, {0: 1500}, [REMOTE], rig.told.append, rig.kept.append, rig.own.append, lambda *size: None,
-            lambda own, outer: heard.append(own) or answers.pop(0),
+            hear,
         )  # fmt: skip
         await rig.paths.look()
         for _ in range(3):
             rig.kernel.ring()
             await rig.paths.look()
-        assert len(heard) == 2
+        assert heard == 2
         rig.kernel.close()
 
     run(test)

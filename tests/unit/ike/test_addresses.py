@@ -102,6 +102,14 @@ def test_a_responder_that_lost_its_address_is_followed() -> None:
     both.agree()
 
 
+def test_a_responder_whose_only_address_is_another_says_so_though_its_list_is_as_empty_as_before() -> None:
+    both = up()
+    dead(both, B)
+    now_has(both, both.b, B2, local=B2)
+    assert ends(both.a) == [replace(HERE, remote=B2)]
+    both.agree()
+
+
 def test_a_list_that_has_the_address_in_use_moves_nothing() -> None:
     both = up(b=(B, B2))
     both.b.outer = (B2, B)

@@ -77,6 +77,7 @@ def changed(m: Machine, local: str) -> None:
         for one in [one for one in m.sas if not one.dead]:
             one.path = replace(one.path, local=local)
             one.outbox.hurry(m.now)
+        m.told = None  # where the list is as it was, its coming from elsewhere is the news
     if others(m, sa.path) != m.told:
         m.ask(sa, Tell())
 
