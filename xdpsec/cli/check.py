@@ -9,18 +9,21 @@ from typing import Annotated
 import typer
 from rich.table import Table
 
-from xdpsec.cli.common import BAD_INPUT, DEFAULT_CONFIG, complain, console, table
+from xdpsec.cli.common import BAD_INPUT, DEFAULT_CONFIG, ConfigOption, complain, console, table
 from xdpsec.config.values import Child, Gateway
 from xdpsec.daemon.review import Review, review
 from xdpsec.errors import LocalError
 
-FileArgument = Annotated[Path, typer.Argument(metavar="[FILE]", help="configuration to check", dir_okay=False)]
+FileArgument = Annotated[
+    Path | None, typer.Argument(metavar="[FILE]", help="configuration to check", dir_okay=False, show_default=False)
+]
 
 
-def check(file: FileArgument = DEFAULT_CONFIG) -> None:
+def check(file: FileArgument = None, config: ConfigOption = DEFAULT_CONFIG) -> None:
     """Check a configuration and show what would run.
 
     As root with its key files, its sequence state, its account and its interfaces. Status 2 when it is refused."""
+    file = file or config  # named as every other command has it, or just so
     try:
         found = review(str(file), as_root=os.geteuid() == 0)
     except LocalError as error:  # state and machine are part of what was asked about

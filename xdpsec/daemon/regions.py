@@ -27,7 +27,7 @@ WORKER_CACHE = 2048
 WORKER_HELD: int = lib.XS_HELD_MAX + 256
 #: A file with more slots than this and than the configuration wants was not made by us.
 MAX_SLOTS = 1 << 20
-#: The UMEM comes in whole huge pages of the usual size; what they are shared by is 2 KiB at least.
+#: Bytes of one, as the machines have them that we know. The UMEM fills whole ones, so that it can lie in them.
 HUGE_PAGE = 2 << 20
 #: With 256 bytes of headroom and 64 of tailroom, this MTU still fits a chunk of 2 KiB.
 SMALL_CHUNK_MTU = 1700

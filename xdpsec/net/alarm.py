@@ -11,16 +11,16 @@ import select
 import socket
 import struct
 
+from pyroute2.netlink.exceptions import NetlinkError
+from pyroute2.netlink.marshal import Marshal
+from pyroute2.netlink.nfnetlink import nfgen_msg
+
 from xdpsec.net.fence import TABLE
 
 NETLINK_NETFILTER = 12  # <linux/netlink.h>
 NFNLGRP_NFTABLES = 7  # <linux/netfilter/nfnetlink.h>
 RTMGRP_LINK = 1  # <linux/rtnetlink.h>
 NFPROTO_INET = 1
-HEADER = struct.Struct("=IHHII")  # struct nlmsghdr
-FAMILY = struct.Struct("=BxH")  # struct nfgenmsg: family, version, resource id
-ATTRIBUTE = struct.Struct("=HH")  # struct nlattr: length, type
-NFTA_TABLE = 1  # the table's name, in messages of every kind that have one: table, chain, rule, set, elements
 BUFFER = 1 << 16
 
 
@@ -48,33 +48,25 @@ class Alarm:
             end.close()
 
 
+class _Change(nfgen_msg):  # type: ignore[misc]  # pyroute2 has no types
+    """Of tables, chains, rules, sets, elements: each has its table's name as the first attribute."""
+
+    nla_map = (("NFTA_UNSPEC", "none"), ("NFTA_TABLE", "asciiz"))
+
+
+class _Changes(Marshal):  # type: ignore[misc]
+    default_message_class = _Change
+
+
 def names_fence(data: bytes) -> bool:
-    """Does a datagram of nf_tables speak of the fence's table? Cut or strange ones do not."""
+    """Does a datagram of nf_tables speak of the fence's table? One that cannot be read may."""
     family, name = TABLE.split()
     assert family == "inet"
-    at = 0
-    while at + HEADER.size + FAMILY.size <= len(data):
-        size = HEADER.unpack_from(data, at)[0]
-        body = data[at + HEADER.size : at + size]
-        if size < HEADER.size + FAMILY.size:
-            return False
-        if FAMILY.unpack_from(body)[0] == NFPROTO_INET and _attribute(body[FAMILY.size :]) == name.encode():
-            return True
-        at += (size + 3) & ~3
-    return False
-
-
-def _attribute(body: bytes) -> bytes:
-    """The text of NFTA_TABLE, empty without one."""
-    at = 0
-    while at + ATTRIBUTE.size <= len(body):
-        size, kind = ATTRIBUTE.unpack_from(body, at)
-        if size < ATTRIBUTE.size:
-            break
-        if kind == NFTA_TABLE:
-            return body[at + ATTRIBUTE.size : at + size].rstrip(b"\0")
-        at += (size + 3) & ~3
-    return b""
+    try:
+        changes = list(_Changes().parse(data))
+        return any(one["nfgen_family"] == NFPROTO_INET and one.get_attr("NFTA_TABLE") == name for one in changes)
+    except (struct.error, NetlinkError, LookupError, ValueError):
+        return True
 
 
 def _listen(protocol: int, groups: int) -> socket.socket:

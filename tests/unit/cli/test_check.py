@@ -30,6 +30,7 @@ def config(tmp_path: Path, veths: tuple[str, str]) -> Path:
 def test_what_is_right_is_shown_as_it_would_run(xdpsec: Xdpsec, config: Path) -> None:
     before = sorted(path.name for path in config.parent.iterdir())
     ran = xdpsec("check", config)
+    assert xdpsec("check", "--config", config).out == ran.out, "named as every other command has it"
     assert (ran.status, ran.err) == (0, "")
     assert f"{config} is right" in ran.out
     assert "2 workers on cores 0, 1" in ran.out
