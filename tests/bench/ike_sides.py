@@ -33,10 +33,12 @@ STAGE = "/mnt"
 SETTINGS = f"""charon {{
   load = {PLUGINS}
   plugins {{ vici {{ socket = unix://{STAGE}/vici }} }}
-  filelog {{ }}
+%s  filelog {{ }}
   syslog {{ daemon {{ default = -1 }} auth {{ default = -1 }} }}
 }}
 """
+#: Each connect that is waited for keeps a thread of charon's, whose default of 16 leaves none for the answers then.
+THREADS = "  threads = 64\n"
 METRICS = "127.0.0.1:9310"
 #: Ten thousand peers are read, and their children fenced.
 START_SECONDS = 120.0
@@ -169,7 +171,7 @@ class Theirs(Charon):
         self.directory.mkdir()
         for folder in ("x509", "x509ca", "private", "ecdsa", "rsa", "pkcs8"):
             (self.directory / folder).mkdir()
-        (self.directory / "strongswan.conf").write_text(SETTINGS)
+        (self.directory / "strongswan.conf").write_text(SETTINGS % (THREADS if calls else ""))
         (self.directory / "swanctl.conf").write_text(_swanctl(self.side, crowd, papers, calls))
         if papers.gateway is not None and papers.ca is not None:
             (self.directory / "x509ca" / "ca.pem").write_bytes(papers.ca.pem)
@@ -240,7 +242,7 @@ def rekeyed(lab: Lab, a: End, b: End) -> None:
     """charon as the far end of the rekeys."""
     directory = lab.directory / "charon"
     directory.mkdir()
-    (directory / "strongswan.conf").write_text(SETTINGS)
+    (directory / "strongswan.conf").write_text(SETTINGS % "")
     (directory / "swanctl.conf").write_text(f"""connections {{ a {{
     version = 2
     local_addrs = {b.outer}
