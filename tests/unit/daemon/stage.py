@@ -11,7 +11,8 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -195,6 +196,16 @@ class Supervisor:
 
     def signal(self, number: int = signal.SIGTERM) -> None:
         self.process.send_signal(number)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """What is done within, the supervisor finds done: every thread of it is stopped meanwhile."""
+        self.signal(signal.SIGSTOP)
+        try:
+            os.waitid(os.P_PID, self.process.pid, os.WSTOPPED)
+            yield
+        finally:
+            self.signal(signal.SIGCONT)
 
 
 def wait_gone(pids: Sequence[int]) -> None:

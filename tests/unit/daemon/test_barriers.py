@@ -1,0 +1,60 @@
+"""Who takes a barrier off is told once, however often it cannot be put back: fence and doors are played by the test."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+from crew import run
+
+from xdpsec.channel.messages import Breach
+from xdpsec.daemon import barriers
+from xdpsec.daemon.barriers import Barriers
+from xdpsec.errors import LocalError
+
+TRIES = 5
+
+pytestmark = pytest.mark.usefixtures("namespace")
+
+
+class Broken:
+    """A fence and two doors; the second door, or the fence, is off, and `TRIES` times it cannot be put back."""
+
+    interfaces = ("out0", "in0")
+
+    def __init__(self, barrier: int) -> None:
+        self.barrier, self.tries = barrier, 0
+
+    def mend(self) -> bool:
+        return self.barrier == barriers.FENCE and self._try()
+
+    def open_doors(self) -> list[int]:
+        return [self.barrier] if self.barrier >= 0 and self.tries <= TRIES else []
+
+    def close_door(self, port: int) -> None:
+        assert port == self.barrier
+        self._try()
+
+    def _try(self) -> bool:
+        self.tries += 1
+        if self.tries <= TRIES:
+            raise LocalError("it is taken")
+        return True
+
+
+@pytest.mark.parametrize("barrier", [barriers.FENCE, 1])
+def test_a_breach_is_said_once_however_often_it_cannot_be_mended(barrier: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(barriers, "LOOK_SECONDS", 0.001)
+    broken: Any = Broken(barrier)
+    told: asyncio.Queue[Breach] = asyncio.Queue()
+
+    async def watch() -> None:
+        watching = asyncio.create_task(Barriers(broken, broken, told.put_nowait).run())
+        assert await told.get() == Breach(barrier, 1, "it is taken")
+        assert await told.get() == Breach(barrier, 1, "")
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+    run(watch)
+    assert broken.tries == TRIES + 1
