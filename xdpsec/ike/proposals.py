@@ -28,6 +28,8 @@ KEY_EXCHANGES = (TransformType.KE, *EXTRA)
 OPTIONAL = frozenset({TransformType.INTEG, TransformType.ESN, *KEY_EXCHANGES})
 Pair = tuple[int, int]  # a transform's number and key length, as in Algorithm
 NAMED = 24  # algorithms of one type that a refusal spells out
+#: What a refusal says before the peer's whole proposal: type, names; type, names; to its end.
+IN_FULL = "the peer's proposal in full: "
 NONE: Pair = (0, 0)
 NONE_ONLY = (NONE,)
 Offered = Mapping[int, Sequence[Pair]]
@@ -82,14 +84,19 @@ class Mismatch:
 @dataclass(frozen=True, slots=True)
 class Refused:
     """`offer` (index among ours) and proposal `number` are the pair that came nearest; -1 and 0 when there was nothing
-    to compare."""
+    to compare. `nearest` is that proposal: what of it fits is told too, since a person must write all of it."""
 
     offer: int
     number: int
     mismatches: tuple[Mismatch, ...]
+    nearest: Proposal | None = None
 
     def __str__(self) -> str:
-        return "; ".join(map(str, self.mismatches)) or "the peer offers nothing for this protocol"
+        if self.nearest is None:
+            return "the peer offers nothing for this protocol"
+        rows = sorted((kind, row) for kind, row in _sorted(self.nearest).items() if kind in _REGISTRIES)
+        whole = (f"{label(kind)} {_words(kind, (Algorithm(*one) for one in row))}" for kind, row in rows)
+        return "; ".join((*map(str, self.mismatches), IN_FULL + "; ".join(whole)))
 
 
 def label(kind: int) -> str:
@@ -250,7 +257,8 @@ def choose(offers: Offers, proposals: Sequence[Proposal], group: int = 0, extra:
                 return _chosen(index, proposal, picked)
             if len(missed) < fewest:
                 fewest = len(missed)
-                nearest = Refused(index, proposal.number, tuple(_mismatch(menu, offered, kind) for kind in missed))
+                parted = tuple(_mismatch(menu, offered, kind) for kind in missed)
+                nearest = Refused(index, proposal.number, parted, proposal)
     return nearest
 
 

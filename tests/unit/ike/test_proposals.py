@@ -124,9 +124,12 @@ def test_a_refusal_can_be_told_to_a_person() -> None:
     assert (found.offer, found.number) == (1, 7)
     assert found.mismatches[0].offered == (GCM128,)
     assert found.mismatches[0].accepted == (GCM256, CHACHA)
-    assert str(found) == ("encryption: the peer offers AES_GCM_16-128; we accept AES_GCM_16-256, CHACHA20_POLY1305")
-    assert str(choose((HYBRID,), [ike(ENCR_GCM256, PRF384, X25519)])) == (
-        "additional key exchange 1: the peer offers NONE; we accept ML_KEM_768"
+    assert str(found) == (
+        "encryption: the peer offers AES_GCM_16-128; we accept AES_GCM_16-256, CHACHA20_POLY1305; the peer's proposal "
+        "in full: encryption AES_GCM_16-128; PRF HMAC_SHA2_384; key exchange X25519"
+    )
+    assert str(choose((HYBRID,), [ike(ENCR_GCM256, PRF384, X25519)])).startswith(
+        "additional key exchange 1: the peer offers NONE; we accept ML_KEM_768; the peer's proposal in full: "
     )
     assert str(choose((AEAD,), [])) == "the peer offers nothing for this protocol"
 

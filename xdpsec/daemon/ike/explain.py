@@ -9,11 +9,12 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 
 from xdpsec.channel.negotiation import Finding
 from xdpsec.config.values import Child, Config, Peer
 from xdpsec.config.values_ike import Ike
-from xdpsec.daemon.ike import fixes
+from xdpsec.daemon.ike import fixes, pasting
 from xdpsec.ike.events import ChildFailed, IkeDown, IkeUp, Note
 
 #: Warnings kept for each peer; an older one explains nothing that the newer do not.
@@ -22,6 +23,8 @@ WARNINGS = 4
 PATIENCE = 1.0
 #: Addresses of strangers whose refusal is kept.
 STRANGERS = 64
+#: Of them as many are shown with a peer that may come from anywhere.
+GUESTS = 3
 
 
 @dataclass(slots=True)
@@ -88,26 +91,29 @@ class Memory:
     def findings(
         self, config: Config, peer: Peer, ike: Ike, is_up: Callable[[int], bool], outlook: Outlook, now: float
     ) -> Iterator[Finding]:
-        """The peer, its children, and what was said of them; the last have no name."""
+        """The peer, its children, and what was said of them or of who may be it; the last have no name."""
         past = self._peers.get(peer.name, _Past())
         yield from self._of_peer(config, peer, ike, past, outlook)
         for child in peer.children:
             yield _of_child(config, child, past.children.get(child.index), is_up(child.index))
         for text, at in past.warnings.items():
-            yield Finding("", past.up is not None, f"{now - at:.0f} s ago: {fixes.as_written(text)}", "")
+            said = f"{now - at:.0f} s ago: {pasting.as_written(text)}"
+            yield Finding("", past.up is not None, said, fixes.of_warning(config, peer, ike, text))
+        if not peer.remote:
+            yield from self._of_guests(config, peer, ike)
 
     def _of_peer(self, config: Config, peer: Peer, ike: Ike, past: _Past, outlook: Outlook) -> Iterator[Finding]:
         """What we found out ourselves before what the peer, who says no more than that, refuses."""
         if past.up is not None:
             text = f"IKE SA with {past.up.path.remote}: {past.up.suite}"
-            yield Finding(peer.name, True, fixes.as_written(text), "")
+            yield Finding(peer.name, True, pasting.as_written(text), "")
             return
         ends = [("when it called: ", self._strangers.get(peer.remote)), ("when we called: ", past.down)]
         downs = [(how, down) for how, down in ends if down is not None]
         if downs and downs[-1][1] is past.down and "the peer refuses" not in downs[-1][1].text:
             downs.reverse()
         for how, down in downs:
-            text = f"{how if len(downs) > 1 else ''}{fixes.as_written(down.text)}"
+            text = f"{how if len(downs) > 1 else ''}{pasting.as_written(down.text)}"
             yield Finding(peer.name, False, text, fixes.of_peer(config, peer, ike, down))
         if outlook.calling_s is not None and (outlook.calling_s > PATIENCE or not downs):
             yield _calling(peer, outlook, bool(downs))
@@ -116,6 +122,14 @@ class Memory:
         elif not downs:
             fix = f"`xdpsec up {peer.name}` calls it" if peer.remote else "it has no remote address: the peer must call"
             yield Finding(peer.name, False, "no IKE SA, and nothing was tried yet", fix)
+
+    def _of_guests(self, config: Config, peer: Peer, ike: Ike) -> Iterator[Finding]:
+        """Who may come from anywhere, and was refused before it said who it is."""
+        named = {one.remote for one in config.peers}
+        strange = (down for where, down in reversed(self._strangers.items()) if where not in named)
+        for down in islice(strange, GUESTS):
+            text = f"when {down.remote} called: {pasting.as_written(down.text)}"
+            yield Finding("", False, text, fixes.of_peer(config, peer, ike, down))
 
 
 def _calling(peer: Peer, outlook: Outlook, known: bool) -> Finding:
@@ -137,4 +151,4 @@ def _of_child(config: Config, child: Child, failed: ChildFailed | None, up: bool
         start = child.negotiated.start if child.negotiated else ""
         wanted = {"on-traffic": "no packet has asked for it", "wait": "the peer is to ask for it"}.get(start, "")
         return Finding(child.label, False, f"no SAs yet{'; ' + wanted if wanted else ''}", "")
-    return Finding(child.label, False, fixes.as_written(failed.text), fixes.of_child(config, child, failed))
+    return Finding(child.label, False, pasting.as_written(failed.text), fixes.of_child(config, child, failed))

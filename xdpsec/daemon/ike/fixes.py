@@ -1,17 +1,19 @@
-"""Which line of the configuration a sentence of the machines points to, and the words in which a configuration would
-say what they name. Sentences in, sentences out.
+"""Which line of the configuration a sentence of the machines points to, whole where it can be said whole. Sentences
+in, sentences out.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Sequence
 
-from xdpsec.config import proposals
+from xdpsec.config.proposals import Offer
 from xdpsec.config.values import Child, Config, Peer
 from xdpsec.config.values_ike import Ike
+from xdpsec.daemon.ike import pasting
 from xdpsec.ike.events import ChildFailed, IkeDown
-from xdpsec.numbers import Encr, Integ, Ke, NotifyType, Prf
+from xdpsec.ike.proposals import IN_FULL
+from xdpsec.numbers import NotifyType
 
 #: Words of a sentence about authentication -> the keys of the peer to look at, what to do.
 _AUTHENTICATION: tuple[tuple[str, tuple[str, ...], str], ...] = (
@@ -50,7 +52,7 @@ def of_peer(config: Config, peer: Peer, ike: Ike, down: IkeDown) -> str:
     """The line to change, or where else to look; "" = nothing is wrong."""
     path = ("peers", peer.name)
     if down.reason == "proposal":
-        return f"{_line(config, *path, 'ike')}: accept what the peer offers, or change the peer's proposal"
+        return of_proposal(config, peer, ike, down.text)
     if down.reason == "timeout":
         return reach(peer.remote)
     if down.reason == "authentication":
@@ -60,35 +62,68 @@ def of_peer(config: Config, peer: Peer, ike: Ike, down: IkeDown) -> str:
     return ""
 
 
+def of_proposal(config: Config, peer: Peer, ike: Ike, text: str) -> str:
+    """For a refusal of IKE's own proposals."""
+    path = ("peers", peer.name, "ike")
+    return (
+        _whole(config, path, text, ike.offers, keep=not peer.remote, pq=ike.pq)
+        or _ours(config, path, text, ike.offers)
+        or f"{_line(config, *path)}: accept what the peer offers, or change the peer's proposal"
+    )
+
+
 def of_child(config: Config, child: Child, failed: ChildFailed) -> str:
     keys = _CHILD.get(NotifyType(failed.notify), ()) if failed.notify else ()
+    if keys == ("esp",) and child.negotiated is not None:
+        return of_child_proposal(config, child, failed.text)
     fixes = [_line(config, "peers", child.peer, "children", child.name, key) for key in keys]
     return f"compare with the peer's: {', '.join(fixes)}" if fixes else ""
 
 
-# --- names of algorithms ---------------------------------------------------------------------------------------------
-
-
-def _written() -> dict[str, str]:
-    """AES_GCM_16-256 -> aes256gcm16."""
-    found: dict[str, str] = {}
-    for word, (encr, bits) in proposals.ENCR.items():
-        name = Encr(encr).name
-        found.setdefault(f"{name}-{bits}" if bits else name, word)
-    registries: tuple[tuple[Mapping[str, int], type[Integ | Prf | Ke]], ...] = (
-        (proposals.AH_INTEG, Integ),
-        (proposals.PRF, Prf),
-        (proposals.KE, Ke),
+def of_child_proposal(config: Config, child: Child, text: str) -> str:
+    """For a refusal of a child's proposals, by either side."""
+    assert child.negotiated is not None
+    table, offers = ("peers", child.peer, "children", child.name), child.negotiated.offers
+    path = (*table, "ah" if child.negotiated.ah else "esp")
+    pfs = _line(config, "peers", child.peer, "pfs")
+    if re.search(r" key exchange: the peer offers NONE;", text):
+        return f'{pfs}: write pfs = "prefer", or have the peer exchange keys for children too'
+    if re.search(r" key exchange: the peer offers [^;]*; we accept NONE", text) and _pfs(config, child) == "off":
+        return f'{pfs}: write pfs = "prefer", or have the peer exchange no keys for children'
+    return (
+        _whole(config, path, text, offers, keep=False)
+        or _ours(config, path, text, offers)
+        or f"compare with the peer's: {_line(config, *path)}"
     )
-    for words, registry in registries:
-        for word, number in words.items():
-            found.setdefault(registry(number).name, word)
-    return found
 
 
-_WRITTEN = _written()
+def of_warning(config: Config, peer: Peer, ike: Ike, text: str) -> str:
+    """For what only a log line says: a peer that calls and offers a child what it does not take."""
+    if IN_FULL not in text:
+        return ""
+    named = re.search(r"no proposal for child (\S+): ", text)
+    child = next((one for one in peer.children if named and one.name == named[1] and one.negotiated), None)
+    return of_child_proposal(config, child, text) if child else of_proposal(config, peer, ike, text)
 
 
-def as_written(text: str) -> str:
-    """The names of algorithms as a proposal has them; NONE and whatever a configuration cannot say stays."""
-    return re.sub(r"\b[A-Z][A-Z0-9_]*(-\d+)?\b", lambda found: _WRITTEN.get(found[0], found[0]), text)
+def _pfs(config: Config, child: Child) -> str:
+    return next((peer.ike.pfs for peer in config.peers if peer.name == child.peer and peer.ike), "")
+
+
+def _whole(config: Config, path: tuple[str, ...], text: str, ours: Sequence[Offer], keep: bool, pq: str = "") -> str:
+    """The line as it should stand there; "" where it cannot be told. What is there now is kept if somebody wrote it, or
+    if others than this peer may live by it (`keep`)."""
+    new = pasting.proposal(text, path[-1], ours)
+    if not new or (pq == "required" and "_mlkem" not in new):
+        return ""
+    weak = " and allow_legacy = true in [gateway]" if pasting.is_weak(new) and not config.gateway.allow_legacy else ""
+    line = pasting.line(path[-1], ours if keep or path in config.lines else (), new)
+    return f"{_line(config, *path)}: write {line}{weak}, or change the peer's proposal"
+
+
+def _ours(config: Config, path: tuple[str, ...], text: str, ours: Sequence[Offer]) -> str:
+    """A peer that refuses does not say what it would take: what it can choose from, in strongSwan's words too."""
+    if "the peer refuses" not in text:
+        return ""
+    words = ", ".join(map(pasting.word_of, ours))
+    return f"{_line(config, *path)}: write what the peer takes, or let it take one of {words}"
