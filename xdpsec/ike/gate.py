@@ -168,6 +168,11 @@ class Gate:
         self._let(machine, action)
         return True
 
+    def awaits(self, ike: int, ticket: int) -> bool:
+        """Does anybody wait for that answer still?"""
+        machine = self.machines.get(ike)
+        return machine is not None and machine.awaits(ticket)
+
     @property
     def loaded(self) -> bool:
         """Many conversations hang half open: strangers must return a cookie first."""

@@ -59,6 +59,8 @@ class Talker(Protocol):
 
     def answer(self, ticket: int, result: object, now: float) -> None: ...
 
+    def awaits(self, ticket: int) -> bool: ...
+
 
 class Machines(Protocol):
     """Who makes them. `registry` is what machines may ask of the gate: claim, release, established, leases."""

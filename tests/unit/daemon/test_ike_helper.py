@@ -6,13 +6,17 @@ import asyncio
 import os
 import signal
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 
 from crew import run
 
-from xdpsec.daemon.ike.helper import Helper
+from xdpsec.daemon.ike.helper import AHEAD, Helper
+from xdpsec.daemon.ike.service import Ike
 from xdpsec.errors import PeerError
+from xdpsec.ike.events import WorkWanted
 
 
 @dataclass(frozen=True)
@@ -118,6 +122,64 @@ def test_its_death_is_survived(tmp_path: Path) -> None:
         done, where = await results(helper, Once(str(tmp_path / "mark")), Where())
         assert done == "done"
         assert where == helper.pid != first
+        helper.close()
+
+    run(test)
+
+
+@dataclass(frozen=True)
+class Touch:
+    path: str
+    slow = True
+
+    def run(self) -> None:
+        Path(self.path).touch()
+
+
+def test_what_nobody_wants_any_more_is_not_done(tmp_path: Path) -> None:
+    """Asked as a job's turn comes; those that went ahead are done, and those behind it."""
+
+    async def test() -> None:
+        helper, gone = Helper(), False
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        for number in range(AHEAD):
+            helper.run(Touch(str(tmp_path / f"ahead{number}")), lambda result: None)
+        helper.run(Touch(str(tmp_path / "stale")), done.set_exception, lambda: not gone)
+        helper.run(Touch(str(tmp_path / "behind")), done.set_result, lambda: True)
+        gone = True
+        await done
+        assert {path.name for path in tmp_path.iterdir()} == {"behind", *(f"ahead{number}" for number in range(AHEAD))}
+        assert helper.dropped == 1
+        helper.close()
+
+    run(test)
+
+
+def test_work_is_wanted_while_its_machine_waits_for_it() -> None:
+    """What Ike asks the gate as the job's turn comes, with the numbers of the event."""
+    asked: list[tuple[int, int]] = []
+    kept: list[Callable[[], bool]] = []
+    ike = SimpleNamespace(
+        gate=SimpleNamespace(awaits=lambda *numbers: bool(asked.append(numbers))),
+        _helper=SimpleNamespace(run=lambda job, done, wanted: kept.append(wanted)),
+    )
+    Ike._work(ike, WorkWanted(7, 3, Where()), 0.0)  # type: ignore[arg-type]
+    assert not asked
+    assert kept[0]() is False
+    assert asked == [(7, 3)]
+
+
+def test_what_waits_behind_its_death_is_asked_for_too(tmp_path: Path) -> None:
+    async def test() -> None:
+        helper, gone = Helper(), False
+        done: asyncio.Future[object] = asyncio.get_running_loop().create_future()
+        helper.run(Deadly(), lambda result: None)
+        helper.run(Where(), lambda result: None)
+        helper.run(Touch(str(tmp_path / "stale")), done.set_exception, lambda: not gone)
+        helper.run(Touch(str(tmp_path / "behind")), done.set_result)
+        gone = True
+        await done
+        assert [path.name for path in tmp_path.iterdir()] == ["behind"]
         helper.close()
 
     run(test)

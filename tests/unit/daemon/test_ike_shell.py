@@ -67,6 +67,9 @@ class PlayedGate:
         action(f"machine {ike}")
         return ike == 5
 
+    def awaits(self, ike: int, ticket: int) -> bool:
+        return True
+
     def fault(self, ike: int, error: Exception, now: float) -> None:
         self.calls.append(("fault", ike, str(error), now))
         self.events.append(Fault(ike, "", error, False))

@@ -51,6 +51,7 @@ class Puppet:
         self.due: float | None = None
         self.rung: list[float] = []
         self.answers: list[tuple[int, object]] = []
+        self.asked: set[int] = set()
         self.events: deque[Event] = deque()
         self.out: list[Datagram] = []
         self.again: float | None = None
@@ -75,6 +76,9 @@ class Puppet:
 
     def answer(self, ticket: int, result: object, now: float) -> None:
         self.answers.append((ticket, result))
+
+    def awaits(self, ticket: int) -> bool:
+        return ticket in self.asked
 
     def give_way(self, now: float, wait: float) -> None:
         self.gave_way.append(now)
@@ -492,3 +496,15 @@ def test_answers_reach_their_machine() -> None:
     assert stage.puppets[0].answers == [(3, "result")]
     with pytest.raises(LocalError):
         stage.gate.connect("nobody", 0.0)
+
+
+def test_answers_are_awaited_by_the_machine_that_asked_while_it_is_there() -> None:
+    stage = Stage()
+    stage.gate.receive(first(7), path(), 0.0)
+    (puppet,) = stage.puppets
+    puppet.asked.add(3)
+    assert stage.gate.awaits(puppet.number, 3)
+    assert not stage.gate.awaits(puppet.number, 4)
+    assert not stage.gate.awaits(puppet.number + 1, 3)
+    stage.gate.wish(puppet.number, lambda machine: puppet.die())
+    assert not stage.gate.awaits(puppet.number, 3)

@@ -159,6 +159,23 @@ def test_helper_that_never_answers() -> None:
     assert not ups(both.a)
 
 
+def test_who_waits_for_a_job_says_so_as_long_as_it_does() -> None:
+    """What nobody waits for need not be done: the step was given up, or had its answer."""
+    both = held("b")
+    both.run(0.1)
+    (question,), machine = both.b.told(WorkWanted), both.b.machine
+    assert machine.awaits(question.ticket)
+    assert not machine.awaits(question.ticket + 1)
+    both.run(30.0)
+    assert not machine.awaits(question.ticket)
+    again = held("b")
+    again.run(0.1)
+    (question,), machine = again.b.told(WorkWanted), again.b.machine
+    assert machine.awaits(question.ticket)
+    work(again, again.b)
+    assert not machine.awaits(question.ticket)
+
+
 def test_dead_sa_takes_its_steps_along() -> None:
     """A half-open SA ends while its work is out; the answer comes after that."""
     both = held("b")
@@ -166,6 +183,7 @@ def test_dead_sa_takes_its_steps_along() -> None:
     machine = both.b.machine
     machine.abandon("closed", "the test says so", both.now)
     both.settle()
+    assert not machine.awaits(both.b.told(WorkWanted)[-1].ticket)
     work(both, both.b)
     assert machine.done
     assert not both.b.spis

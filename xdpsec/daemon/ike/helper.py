@@ -2,6 +2,7 @@
 
 Forked, since control can start no program any more; it has control's account, no way to /proc, and ends with it. Jobs
 and results are pickles over a socket pair, one job at a time, in order. What a job raises comes back as its result.
+Jobs wait here, not there: one that nobody wants any more when its turn comes is not done.
 """
 
 from __future__ import annotations
@@ -26,26 +27,44 @@ from xdpsec.workers.native import lib
 _LENGTH = struct.Struct("=I")
 #: Behind ordinary processes, and far behind control, which must not wait for it where cores are few.
 NICENESS = 10
+#: Jobs that it has at once: the one that it does, and the next, so that it never waits for us.
+AHEAD = 2
 
 log = structlog.get_logger()
 Done = Callable[[object], None]
+Wanted = Callable[[], bool]
+
+
+def _always() -> bool:
+    return True
 
 
 class Helper:
-    """`run(job, done)`: `done` hears what the job returned, or the exception that it raised. Made early, before control
-    has secrets that the process would inherit."""
+    """`run(job, done, wanted)`: `done` hears what the job returned, or the exception that it raised; nothing when
+    `wanted` said no as the job's turn came. Made early, before control has secrets that the process would inherit."""
 
     def __init__(self) -> None:
         self._loop = asyncio.get_running_loop()
-        self._waiting: deque[tuple[Job, Done]] = deque()
+        self._waiting: deque[tuple[Job, Done, Wanted]] = deque()
+        self._given: deque[tuple[Job, Done]] = deque()  # to the process; the first is being done
+        self.dropped = 0
         self._suspect: Job | None = None  # the one that it died of
         self._socket, self.pid = _fork()
         self._in, self._out = bytearray(), bytearray()
         self._loop.add_reader(self._socket.fileno(), self._readable)
 
-    def run(self, job: Job, done: Done) -> None:
-        self._waiting.append((job, done))
-        self._send(job)
+    def run(self, job: Job, done: Done, wanted: Wanted = _always) -> None:
+        self._waiting.append((job, done, wanted))
+        self._give()
+
+    def _give(self) -> None:
+        while self._waiting and len(self._given) < AHEAD:
+            job, done, wanted = self._waiting.popleft()
+            if wanted():
+                self._given.append((job, done))
+                self._send(job)
+            else:
+                self.dropped += 1
 
     def close(self) -> None:
         self._loop.remove_reader(self._socket.fileno())
@@ -80,25 +99,27 @@ class Helper:
             return self._again()
         self._in += data
         while (body := _take(self._in)) is not None:
-            _, done = self._waiting.popleft()
+            _, done = self._given.popleft()
+            self._give()  # it goes on while we deal with what it did
             done(pickle.loads(body))
         return None
 
     def _again(self) -> None:
         """It died: another one, and what it had not done yet. A job that two died of is given up."""
-        log.error("helper process ended", pid=self.pid, jobs=len(self._waiting))
-        if self._waiting:
-            job, done = self._waiting[0]
+        log.error("helper process ended", pid=self.pid, jobs=len(self._given) + len(self._waiting))
+        if self._given:
+            job, done = self._given[0]
             if job is self._suspect:
-                self._waiting.popleft()
+                self._given.popleft()
                 done(PeerError("our helper process cannot do it", NotifyType.TEMPORARY_FAILURE))
             self._suspect = job
         self.close()
         self._in, self._out = bytearray(), bytearray()
         self._socket, self.pid = _fork()
         self._loop.add_reader(self._socket.fileno(), self._readable)
-        for job, _ in self._waiting:
+        for job, _ in list(self._given):
             self._send(job)
+        self._give()
 
 
 def _take(buffer: bytearray) -> bytes | None:

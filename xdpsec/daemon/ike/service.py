@@ -271,7 +271,11 @@ class Ike:
         self.reach.changed(pair.child.index)
 
     def _work(self, event: events.WorkWanted, now: float) -> None:
-        self._helper.run(event.job, lambda result: self._answer(event.ike, event.ticket, result))
+        self._helper.run(
+            event.job,
+            done=lambda result: self._answer(event.ike, event.ticket, result),
+            wanted=lambda: self.gate.awaits(event.ike, event.ticket),
+        )
 
     def _fetch(self, event: events.FetchWanted, now: float) -> None:
         self._fetching.fetch(event.urls, lambda: self._answer(event.ike, event.ticket, None))

@@ -159,6 +159,10 @@ class Machine:
         self._resume(ticket, result)
         self._turn()
 
+    def awaits(self, ticket: int) -> bool:
+        """False once the answer came, came too late, or whoever asked is gone."""
+        return not self.done and ticket in (self._waiting or ())
+
     def connect(self, peer: PeerSettings, wanted: tuple[tuple[ChildSettings, int | None], ...], now: float) -> None:
         """Begin as initiator; only once, and instead of a first `receive`."""
         self.now = now
