@@ -20,7 +20,7 @@ from xdpsec.cli import main
 from xdpsec.daemon.operator import Desk, OperatorServer
 
 #: The thread serves and ends at once; on a loaded machine that may take a while.
-SECONDS = 20.0
+SECONDS = 60.0
 
 
 @dataclass(frozen=True)

@@ -10,14 +10,15 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
-from crew import Boss, run
+from crew import Boss
+from hurry import hurry
 from structlog.testing import capture_logs
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.hub import Peer
 from xdpsec.config.keys import read_keys
 from xdpsec.config.loader import parse
-from xdpsec.daemon import fleet, regions, setup
+from xdpsec.daemon import regions, setup
 from xdpsec.daemon.durable import Marker, StateFile
 from xdpsec.daemon.gateway import Gateway
 from xdpsec.daemon.requests import open_key_file
@@ -174,7 +175,7 @@ def test_it_serves_and_shows_itself(tmp_path: Path) -> None:
                 mine = {one.child for one in s.boss.workers[worker].heard if isinstance(one, words.SaInstall)}
                 assert mine == {child for child, owner in s.security.owners.items() if owner == worker}
 
-    run(test)
+    hurry(test)
 
 
 def test_words_of_workers_reach_whom_they_are_for(tmp_path: Path) -> None:
@@ -197,7 +198,7 @@ def test_words_of_workers_reach_whom_they_are_for(tmp_path: Path) -> None:
                 while not any(line.get("child") == "b/lan1" for line in lines):
                     await asyncio.sleep(0.001)
 
-    run(test)
+    hurry(test)
 
 
 def test_what_a_worker_says_of_slots_that_are_nobody_s_changes_nothing(tmp_path: Path) -> None:
@@ -214,7 +215,7 @@ def test_what_a_worker_says_of_slots_that_are_nobody_s_changes_nothing(tmp_path:
             assert s.state.read() == before
             assert not any(sa.error for sa in s.gateway.view().sas)
 
-    run(test)
+    hurry(test)
 
 
 @pytest.mark.parametrize("child", [-1, 2, 2**40])
@@ -228,12 +229,11 @@ def test_a_worker_that_speaks_of_a_child_there_is_not_is_replaced(tmp_path: Path
             assert (said["worker"], said["error"]) == (1, f"it speaks of child {child}, which there is not")
             assert s.gateway.view().workers[0].restarts == 0
 
-    run(test)
+    hurry(test)
 
 
 def test_a_stop_leaves_exact_numbers_of_those_who_are_gone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that does not end keeps its block: it may still use it."""
-    monkeypatch.setattr(fleet, "STOP_SECONDS", 0.2)
 
     async def test() -> None:
         async with scene(tmp_path) as s:
@@ -250,4 +250,4 @@ def test_a_stop_leaves_exact_numbers_of_those_who_are_gone(tmp_path: Path, monke
             assert after[seat.sa.sa_id].end == (exact if seat.sa.child == 0 else before[seat.sa.sa_id].end)
         assert s.slots.numbers(out).granted == 17
 
-    run(test)
+    hurry(test)

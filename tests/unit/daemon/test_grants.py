@@ -30,13 +30,17 @@ def seat(slot: int) -> Seat:
     return Seat(sa, slot, owner=slot % 2)
 
 
+#: Of the loop: what does not wait for a disk has come by then.
+TURNS = 20
+
+
 class Rig:
     """Two slots; a ledger that a test holds up or lets refuse. `order` is what happened."""
 
     def __init__(self) -> None:
         self.seats = {slot: seat(slot) for slot in (3, 4)}
         self.order: list[Any] = []
-        self.disk = threading.Event()
+        self.disk, self.writing = threading.Event(), threading.Event()
         self.disk.set()
         self.refuse = 0
         self.top = 600
@@ -46,6 +50,7 @@ class Rig:
 
     def raise_to(self, ends: Mapping[bytes, int]) -> None:
         assert threading.current_thread() is not threading.main_thread(), "the loop waits for a disk"
+        self.writing.set()
         self.disk.wait()
         if self.refuse:
             self.refuse -= 1
@@ -58,6 +63,11 @@ class Rig:
 
     def packets(self, slot: int) -> int:
         return self.top
+
+    async def begun(self) -> None:
+        """The disk was asked."""
+        while not self.writing.is_set():
+            await asyncio.sleep(0.001)
 
     async def until(self, count: int) -> None:
         while len(self.order) < count:
@@ -73,7 +83,7 @@ def test_the_disk_hears_first() -> None:
         rig = Rig()
         rig.disk.clear()
         rig.grants.want(3, 601)
-        await asyncio.sleep(0.02)
+        await rig.begun()
         assert rig.order == []
         assert rig.grants.granted(3) == SeqGrant(3, 1025)
         rig.disk.set()
@@ -93,7 +103,7 @@ def test_what_is_asked_for_meanwhile_goes_together() -> None:
         rig = Rig()
         rig.disk.clear()
         rig.grants.want(3, 601)
-        await asyncio.sleep(0.02)
+        await rig.begun()
         rig.top = 2000
         for slot in (3, 4, 3):
             rig.grants.want(slot, 2001)
@@ -140,9 +150,10 @@ def test_closing_waits_for_the_write_that_is_under_way() -> None:
         rig = Rig()
         rig.disk.clear()
         rig.grants.want(3, 601)
-        await asyncio.sleep(0.02)
+        await rig.begun()
         rig.grants.close()
-        await asyncio.sleep(0.02)
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
         assert not rig.task.done()
         rig.disk.set()
         await rig.task

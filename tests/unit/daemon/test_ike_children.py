@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 import pytest
-from crew import run
+from hurry import hurry
 from ike_rig import Desk, desk, negotiated
 
 from xdpsec.channel import messages as words
@@ -34,7 +34,7 @@ def test_ranges_of_many_prefixes_are_refused_before_they_are_multiplied(tmp_path
             d.children.install(InstallInbound(7, 1, made))
             assert d.answers == [(7, 1, "more than 16 pairs of prefixes")]
 
-    run(test)
+    hurry(test)
 
 
 def test_both_sas_are_at_the_childs_worker_before_the_answer(tmp_path: Path) -> None:
@@ -57,7 +57,7 @@ def test_both_sas_are_at_the_childs_worker_before_the_answer(tmp_path: Path) -> 
             assert d.slots.numbers(inbound.slot).granted == (1 << 64) - 1
             assert d.slots.numbers(outbound.slot).next_seq == 1
 
-    run(test)
+    hurry(test)
 
 
 def test_behind_a_nat_esp_goes_in_udp(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ def test_behind_a_nat_esp_goes_in_udp(tmp_path: Path) -> None:
             assert isinstance(word, words.SaInstall)
             assert (word.encap_local, word.encap_remote) == (4500, 1024)
 
-    run(test)
+    hurry(test)
 
 
 def test_gmac_is_carried_and_what_workers_lack_is_parked(tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_gmac_is_carried_and_what_workers_lack_is_parked(tmp_path: Path) -> None
             assert [pair.parked for pair in d.children.pairs.values()] == ["", "aes128gcm16iiv is not carried yet"]
             assert len(d.heard(0, words.SaInstall)) == 2
 
-    run(test)
+    hurry(test)
 
 
 def test_a_worker_that_refuses_is_told_to_the_machine(tmp_path: Path) -> None:
@@ -97,7 +97,7 @@ def test_a_worker_that_refuses_is_told_to_the_machine(tmp_path: Path) -> None:
             await d.install(spi_in=spi)
             assert d.answers == [(7, 1, "no room")]
 
-    run(test)
+    hurry(test)
 
 
 def test_a_peer_with_all_its_slots_takes_none_of_another_s(tmp_path: Path) -> None:
@@ -116,7 +116,7 @@ def test_a_peer_with_all_its_slots_takes_none_of_another_s(tmp_path: Path) -> No
             await d.install(10)
             assert d.answers[-1][2] == ""
 
-    run(test)
+    hurry(test)
 
 
 def test_who_rekeys_without_end_does_it_at_his_own_cost(tmp_path: Path) -> None:
@@ -136,7 +136,7 @@ def test_who_rekeys_without_end_does_it_at_his_own_cost(tmp_path: Path) -> None:
             await d.install(60, index=2)
             assert d.answers[-1][2] == ""
 
-    run(test)
+    hurry(test)
 
 
 def test_rekey_install_switch_retire(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,7 +162,7 @@ def test_rekey_install_switch_retire(tmp_path: Path, monkeypatch: pytest.MonkeyP
             assert set(d.children.pairs) == {new.spi_in}
             assert d.children.is_up(0)
 
-    run(test)
+    hurry(test)
 
 
 def test_a_peer_that_asked_is_given_time_for_our_answer(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ def test_a_peer_that_asked_is_given_time_for_our_answer(tmp_path: Path) -> None:
             await d.until(lambda: d.children.is_up(1))
             assert asyncio.get_running_loop().time() - began >= module.PATIENCE_SECONDS
 
-    run(test)
+    hurry(test)
 
 
 def test_two_pairs_of_one_child_the_other_takes_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -202,7 +202,7 @@ def test_two_pairs_of_one_child_the_other_takes_over(tmp_path: Path, monkeypatch
             assert d.heard(0, words.SaUse) == [words.SaUse(0, slot) for slot in (slots[0], slots[1], slots[0])]
             assert d.children.is_up(0)
 
-    run(test)
+    hurry(test)
 
 
 def test_children_follow_their_peer(tmp_path: Path) -> None:
@@ -219,7 +219,7 @@ def test_children_follow_their_peer(tmp_path: Path) -> None:
             await d.boss.serve(1)  # its successor finds them where they are now
             assert {(w.remote, w.encap_remote) for w in d.heard(0, words.SaInstall)} == {("203.0.113.9", 1024)}  # type: ignore[union-attr]
 
-    run(test)
+    hurry(test)
 
 
 def test_where_packets_come_from_is_said_to_their_machine(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_where_packets_come_from_is_said_to_their_machine(tmp_path: Path) -> Non
                 d.children.elsewhere(slot, "203.0.113.9", 61000)
             assert d.seen == [(7, child.spi_in, "203.0.113.9", 61000)]
 
-    run(test)
+    hurry(test)
 
 
 def test_guests_of_one_child_are_told_apart(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -269,7 +269,7 @@ def test_guests_of_one_child_are_told_apart(tmp_path: Path, monkeypatch: pytest.
             d.retire(other, "down")
             assert rows(d) == []
 
-    run(test)
+    hurry(test)
 
 
 @pytest.mark.parametrize("more", ["", 'protocol = "udp"\nremote_ports = [53, 53]', 'protocol = "icmp"'])
@@ -283,7 +283,7 @@ def test_what_is_as_configured_has_no_policies_of_its_own(tmp_path: Path, more: 
             assert [word.child for word in d.heard(0, words.SaInstall)] == [0, 0]  # type: ignore[union-attr]
             assert d.policies == []
 
-    run(test)
+    hurry(test)
 
 
 def test_what_a_peer_narrowed_is_not_sent_beyond_that(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -324,7 +324,7 @@ def test_what_a_peer_narrowed_is_not_sent_beyond_that(tmp_path: Path, monkeypatc
             assert rows() == []
             await d.until(lambda: len(d.children.pairs) == 1)
 
-    run(test)
+    hurry(test)
 
 
 def test_an_outbound_sas_number_proves_nothing(tmp_path: Path) -> None:
@@ -336,7 +336,7 @@ def test_an_outbound_sas_number_proves_nothing(tmp_path: Path) -> None:
             d.children.first_use(outbound.slot)
             assert not d.children.is_up(0)
 
-    run(test)
+    hurry(test)
 
 
 @pytest.mark.parametrize("reason", ["deleted", "closed", "failed", "down"])
@@ -353,7 +353,7 @@ def test_other_ends_are_at_once(tmp_path: Path, reason: str) -> None:
             assert d.changes == [(0, True), (0, False)]
             assert not d.children.is_up(0)
 
-    run(test)
+    hurry(test)
 
 
 def test_what_was_carried_is_kept(tmp_path: Path) -> None:
@@ -370,7 +370,7 @@ def test_what_was_carried_is_kept(tmp_path: Path) -> None:
                 await d.until(lambda: len(d.slots.free()) == d.slots.count)
             assert d.sas.sums[0, True][:2] == (15, 1500)
 
-    run(test)
+    hurry(test)
 
 
 def test_a_replaced_worker_finds_its_sas_in_its_snapshot(tmp_path: Path) -> None:
@@ -388,7 +388,7 @@ def test_a_replaced_worker_finds_its_sas_in_its_snapshot(tmp_path: Path) -> None
             assert d.heard(0, words.SaUse) == [words.SaUse(0, after[1].slot)]
             assert d.heard(0, words.SeqGrant) == []  # granted to the end already
 
-    run(test)
+    hurry(test)
 
 
 def test_while_a_worker_is_down_nothing_is_answered_with_yes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -402,7 +402,7 @@ def test_while_a_worker_is_down_nothing_is_answered_with_yes(tmp_path: Path, mon
             d.retire(child, "failed")
             await d.until(lambda: len(d.slots.free()) == d.slots.count)
 
-    run(test)
+    hurry(test)
 
 
 @pytest.mark.parametrize(
@@ -426,7 +426,7 @@ def test_what_no_worker_carries_is_negotiated_all_the_same(
             d.retire(child, "deleted")
             assert not d.children.pairs
 
-    run(test)
+    hurry(test)
 
 
 def test_limits_ask_for_a_rekey_and_then_for_the_end(tmp_path: Path) -> None:
@@ -439,7 +439,7 @@ def test_limits_ask_for_a_rekey_and_then_for_the_end(tmp_path: Path) -> None:
             d.children.worn(slot + 5)  # nobody's
             assert d.asked == [("rekey", 7, child.spi_in), ("close", 7, child.spi_in)]
 
-    run(test)
+    hurry(test)
 
 
 def test_spis_are_placed_at_the_worker_that_is_wanted(tmp_path: Path) -> None:
@@ -451,7 +451,7 @@ def test_spis_are_placed_at_the_worker_that_is_wanted(tmp_path: Path) -> None:
             assert min(spis) > 255
             assert d.spis.owner(d.children.new_spi(0, 1)) == 1  # RFC 9611: the worker that is asked for
 
-    run(test)
+    hurry(test)
 
 
 def test_silence_is_measured_over_inbound_sas(tmp_path: Path) -> None:
@@ -462,7 +462,7 @@ def test_silence_is_measured_over_inbound_sas(tmp_path: Path) -> None:
             d.slots._slot(d.children.pairs[child.spi_in].slot_in).last_seen_ns = 90 * 10**9
             assert d.children.silent_for((child.spi_in, 5), 100.0) == 10.0
 
-    run(test)
+    hurry(test)
 
 
 def test_which_engine_serves_a_suite_is_asked_once(tmp_path: Path) -> None:
@@ -474,4 +474,4 @@ def test_which_engine_serves_a_suite_is_asked_once(tmp_path: Path) -> None:
             await d.until(lambda: all(row.engine for row in d.snapshots.views()))
             assert len(d.heard(0, words.SaQuery)) == before + 1
 
-    run(test)
+    hurry(test)

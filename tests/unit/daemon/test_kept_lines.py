@@ -44,7 +44,7 @@ def test_waiting_ends_with_the_next_line_and_holds_nothing_when_called_off() -> 
         await asyncio.sleep(0)
         assert len(lines._waiting) == 1
         lines.add("a")
-        await asyncio.wait_for(waits, 1.0)
+        await waits
         assert lines.more(0).done()
         assert not lines.more(1).done()
 

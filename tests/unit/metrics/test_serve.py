@@ -14,7 +14,7 @@ from prometheus_client import CollectorRegistry, Gauge
 
 from xdpsec.metrics import serve as room
 
-SECONDS = 10.0
+SECONDS = 60.0
 
 
 @pytest.fixture(params=["127.0.0.1", "::1"])

@@ -20,7 +20,7 @@ from xdpsec.errors import LocalError
 from xdpsec.net.routes import Links, Watcher
 
 PEER_MAC = "02:00:00:00:00:99"
-SECONDS = 20
+SECONDS = 60
 NOBODY = 65534
 
 

@@ -35,7 +35,7 @@ from xdpsec.workers.native import check, door_verdict_names, ffi, lib, verdict_n
 OUTSIDE, INSIDE = 0, 1
 MAC, SINK = bytes.fromhex("020000000001"), bytes.fromhex("020000000099")
 #: The kernel frees what it sent in a moment; on a loaded machine a moment is longer.
-REST_SECONDS = 10.0
+REST_SECONDS = 60.0
 
 
 class Gateway:
