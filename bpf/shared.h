@@ -108,7 +108,8 @@ struct xs_prefix_value {
 
 /* --- shared memory -------------------------------------------------------------------------------------- */
 
-/* sa_state: a file in tmpfs. Header, then slots of slot_size bytes. One slot per SA and direction. */
+/* sa_state: a file in tmpfs. Header, then slots. One slot per SA and direction. The header is for whoever opens the
+ * file after a restart; processes that share it go by the struct and by its size. */
 enum xs_state_magic { XS_STATE_VERSION = 1 };
 struct xs_state_header {
     uint64_t magic; /* XS_STATE_MAGIC */
@@ -136,7 +137,7 @@ struct xs_sa_slot {
     uint64_t bytes;        /* of inner packets */
     uint64_t last_seen_ns; /* CLOCK_MONOTONIC of the last packet */
     uint64_t drops[XS_V_COUNT];
-    uint64_t window[XS_WINDOW_DEFAULT / 64]; /* grows beyond the struct when slot_size says so */
+    uint64_t window[XS_WINDOW_DEFAULT / 64]; /* bits */
 };
 
 enum xs_stage { XS_STAGE_RX, XS_STAGE_PARSE, XS_STAGE_CRYPTO, XS_STAGE_FINISH, XS_STAGE_TX, XS_STAGE_COUNT };

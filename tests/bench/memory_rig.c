@@ -200,7 +200,7 @@ void rig_open(struct rig *rig, const struct shared *s, uint32_t index, bool decr
     IMB_AES128_GCM_PRE(rig->mgr, SECRET, rig->key);
     uint32_t chunks[FRAMES];
     uint8_t *masters = aligned_alloc(64, FRAMES * CHUNK);
-    MUST(masters && xs_pool_take(s->pool, index, chunks, FRAMES) == FRAMES);
+    MUST(masters && xs_pool_take(s->pool, CHUNKS, index, chunks, FRAMES) == FRAMES);
     for (uint32_t i = 0; i < FRAMES; i++) {
         rig->frames[i] = (struct xs_frame){.chunk = chunks[i], .port = rig->in};
         rig->frames[i].data = xs_chunk_base(rig->w, chunks[i]) + HEADROOM;

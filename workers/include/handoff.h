@@ -16,8 +16,8 @@ struct xs_handoff_entry {
     uint32_t chunk;
     uint16_t offset; /* of the Ethernet header in the chunk */
     uint16_t len;
-    uint8_t port, queue, l2_len, flags;
-    uint16_t vlan, pad;
+    uint8_t port, queue, flags;
+    uint8_t unused[5];
 };
 
 struct xs_handoff_ring {

@@ -20,7 +20,7 @@ struct xs_port;
 
 struct xs_worker {
     struct xs_worker_conf conf;
-    struct xs_state_header state; /* as it stood at start: others may write where it came from */
+    uint32_t slots; /* of sa_state, by its size: what its header says others can write */
     struct xs_counters *counters;
     struct xs_sad *sad; /* SAs by SPI (inbound) and by child (outbound) */
     struct xs_spd *spd; /* policies and flow cache */

@@ -39,7 +39,8 @@ struct xs_wait { /* of one child */
 
 struct xs_loop {
     struct xs_pool *pool;
-    uint8_t *owners;
+    uint8_t *owners; /* of so many chunks: an index from shared memory is less, or it is not followed */
+    uint32_t chunks;
     uint8_t me; /* owner byte of this worker */
     struct xs_transit *transit;
     uint32_t cache[XS_CACHE_MAX];
@@ -85,6 +86,26 @@ static inline void xs_transit_begin(struct xs_transit *t, uint32_t ring, uint32_
 static inline void xs_transit_end(struct xs_transit *t)
 {
     __atomic_store_n(&t->count, 0, __ATOMIC_RELEASE);
+}
+
+/* How many chunks a record of another process names, and one of them back to the owner who had it. */
+static inline uint32_t xs_transit_count(const struct xs_transit *t)
+{
+    uint32_t count = __atomic_load_n(&t->count, __ATOMIC_ACQUIRE);
+    return count < XS_TRANSIT_MAX ? count : XS_TRANSIT_MAX;
+}
+static inline void xs_transit_back(struct xs_loop *loop, const struct xs_transit *t, uint32_t at, uint8_t owner)
+{
+    uint32_t chunk = __atomic_load_n(&t->chunks[at], __ATOMIC_RELAXED);
+    if (chunk < loop->chunks)
+        loop->owners[chunk] = owner;
+}
+
+/* A chunk that stands in a ring is in nobody's hand; what others may have written can be any number. */
+static inline void xs_chunk_in_ring(struct xs_loop *loop, uint64_t chunk)
+{
+    if (chunk < loop->chunks)
+        loop->owners[chunk] = XS_OWNER_KERNEL;
 }
 
 /* Sends what the ports have queued and lets them reap, refill and kick. */

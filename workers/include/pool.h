@@ -11,12 +11,13 @@ enum xs_owner { XS_OWNER_FREE = 0, XS_OWNER_KERNEL = 1, XS_OWNER_WORKER = 2 /* +
 /* Floor for Python: the supervisor makes the region before any worker runs. */
 uint64_t xs_pool_size(uint32_t chunks);          /* bytes */
 int xs_pool_format(void *pool, uint32_t chunks); /* 0 or negative errno */
-/* Chunks of an owner, and free ones. How many there are says the caller: what stands in the pool its writers say. */
+/* Chunks of an owner, and free ones. */
 uint32_t xs_pool_count(const void *pool, uint32_t chunks, uint32_t owner, uint32_t *free);
 
 #ifndef XS_CDEF
-#include <pthread.h>
 #include <stdbool.h>
+
+#include "lock.h"
 
 enum { XS_TRANSIT_MAX = 256 };
 
@@ -29,19 +30,20 @@ struct xs_transit {
     uint32_t chunks[XS_TRANSIT_MAX];
 };
 
+/* Any worker can write here whatever it likes. Each reads a value once and looks whether it is in bounds before it
+ * follows it; how many chunks there are it knows from its configuration. */
 struct xs_pool {
-    uint32_t chunks;
     uint32_t free_count;
-    pthread_mutex_t lock;                                      /* robust: free_count and the stack */
-    pthread_mutex_t queue_locks[XS_MAX_PORTS * XS_MAX_QUEUES]; /* robust: fill and completion ring of a queue */
+    struct xs_lock lock;                                      /* free_count and the stack */
+    struct xs_lock queue_locks[XS_MAX_PORTS * XS_MAX_QUEUES]; /* fill and completion ring of a queue */
     struct xs_transit transit[XS_MAX_WORKERS];
     uint32_t asleep[XS_MAX_WORKERS]; /* 1: wake it by its eventfd after a handoff */
     uint32_t stack[];                /* free chunks; then chunks owner bytes */
 };
 
-static inline uint8_t *xs_pool_owners(struct xs_pool *pool)
+static inline uint8_t *xs_pool_owners(struct xs_pool *pool, uint32_t chunks)
 {
-    return (uint8_t *)(pool->stack + pool->chunks);
+    return (uint8_t *)(pool->stack + chunks);
 }
 
 static inline uint8_t xs_owner_of_worker(uint32_t worker)
@@ -49,15 +51,16 @@ static inline uint8_t xs_owner_of_worker(uint32_t worker)
     return (uint8_t)(XS_OWNER_WORKER + worker);
 }
 
-uint32_t xs_pool_take(struct xs_pool *pool, uint32_t worker, uint32_t *chunks, uint32_t max);
-void xs_pool_give(struct xs_pool *pool, const uint32_t *chunks, uint32_t count);
-uint32_t xs_pool_sweep(struct xs_pool *pool, uint32_t worker); /* every chunk the dead owner left; how many */
+/* Of the pool's `chunks`: up to `max` into `taken`; how many. */
+uint32_t xs_pool_take(struct xs_pool *pool, uint32_t chunks, uint32_t worker, uint32_t *taken, uint32_t max);
+void xs_pool_give(struct xs_pool *pool, uint32_t chunks, const uint32_t *given, uint32_t count);
+/* Every chunk that the dead owner left; how many. */
+uint32_t xs_pool_sweep(struct xs_pool *pool, uint32_t chunks, uint32_t worker);
 
-/* Locks of the rings that the workers of a queue share. BUSY: another worker is inside, come back at the next breath.
- * REPAIR: taken, but the last holder died inside. */
-enum xs_lock { XS_LOCK_BUSY, XS_LOCK_TAKEN, XS_LOCK_REPAIR };
-enum xs_lock xs_queue_trylock(struct xs_pool *pool, uint32_t port, uint32_t queue);
-enum xs_lock xs_queue_lock(struct xs_pool *pool, uint32_t port, uint32_t queue);
-void xs_queue_unlock(struct xs_pool *pool, uint32_t port, uint32_t queue);
+/* Of the rings that the workers of a queue share. */
+static inline struct xs_lock *xs_queue_lock(struct xs_pool *pool, uint32_t port, uint32_t queue)
+{
+    return &pool->queue_locks[port * XS_MAX_QUEUES + queue];
+}
 #endif
 #endif

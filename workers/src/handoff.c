@@ -18,8 +18,8 @@ void xs_hand_over(struct xs_worker *w, const struct xs_frame *f, uint32_t worker
         return;
     }
     struct xs_handoff_ring *ring = xs_handoff_ring(w->conf.handoff, w->conf.workers, w->conf.index, worker);
-    uint32_t at = ring->producer;
-    if (at - __atomic_load_n(&ring->consumer, __ATOMIC_ACQUIRE) == XS_HANDOFF_SLOTS) {
+    uint32_t at = __atomic_load_n(&ring->producer, __ATOMIC_RELAXED);
+    if (at - __atomic_load_n(&ring->consumer, __ATOMIC_ACQUIRE) >= XS_HANDOFF_SLOTS) {
         xs_drop(w, f, XS_V_DROP_HANDOFF_FULL, NULL);
         return;
     }
@@ -44,21 +44,30 @@ void xs_hand_over(struct xs_worker *w, const struct xs_frame *f, uint32_t worker
  * ring and in nobody's hand. */
 static bool believable(const struct xs_worker *w, const struct xs_handoff_entry *e)
 {
-    return e->chunk < w->conf.umem_size / w->conf.chunk_size && e->offset + (uint32_t)e->len <= w->conf.chunk_size &&
-           e->port < XS_MAX_PORTS && w->loop->owners[e->chunk] == XS_OWNER_KERNEL;
+    return e->chunk < w->loop->chunks && e->offset + (uint32_t)e->len <= w->conf.chunk_size && e->port < XS_MAX_PORTS &&
+           w->loop->owners[e->chunk] == XS_OWNER_KERNEL;
+}
+
+/* Read once: what is looked at is what is used, whoever writes meanwhile. */
+static struct xs_handoff_entry read_entry(const struct xs_handoff_ring *ring, uint32_t at)
+{
+    struct xs_handoff_entry e = ring->entries[at % XS_HANDOFF_SLOTS];
+    __asm__ volatile("" : "+m"(e));
+    return e;
 }
 
 uint32_t xs_handoff_receive(struct xs_worker *w, uint32_t from, struct xs_frame *frames, uint32_t max)
 {
     struct xs_handoff_ring *ring = xs_handoff_ring(w->conf.handoff, w->conf.workers, from, w->conf.index);
-    uint32_t at = ring->consumer, there = __atomic_load_n(&ring->producer, __ATOMIC_ACQUIRE) - at;
+    uint32_t at = __atomic_load_n(&ring->consumer, __ATOMIC_RELAXED);
+    uint32_t there = __atomic_load_n(&ring->producer, __ATOMIC_ACQUIRE) - at;
     if (there > XS_HANDOFF_SLOTS) { /* no ring holds so many: leave what it says alone */
         __atomic_store_n(&ring->consumer, at + there, __ATOMIC_RELEASE);
         return 0;
     }
     uint32_t count = there < max ? there : max, taken = 0;
     for (uint32_t i = 0; i < count; i++) {
-        const struct xs_handoff_entry e = ring->entries[(at + i) % XS_HANDOFF_SLOTS]; /* a copy: it cannot change now */
+        const struct xs_handoff_entry e = read_entry(ring, at + i);
         if (!believable(w, &e)) {
             w->counters->verdicts[XS_V_DROP_MALFORMED]++; /* there is no frame to give back */
             continue;
@@ -83,8 +92,9 @@ void xs_handoff_adopt(struct xs_worker *w)
 {
     for (uint32_t from = 0; w->conf.handoff && from < w->conf.workers; from++) {
         struct xs_handoff_ring *ring = xs_handoff_ring(w->conf.handoff, w->conf.workers, from, w->conf.index);
+        uint32_t at = __atomic_load_n(&ring->consumer, __ATOMIC_RELAXED);
         uint32_t end = __atomic_load_n(&ring->producer, __ATOMIC_ACQUIRE);
-        for (uint32_t at = ring->consumer; at != end && end - at <= XS_HANDOFF_SLOTS; at++)
-            w->loop->owners[ring->entries[at % XS_HANDOFF_SLOTS].chunk % w->loop->pool->chunks] = XS_OWNER_KERNEL;
+        for (; at != end && end - at <= XS_HANDOFF_SLOTS; at++)
+            xs_chunk_in_ring(w->loop, __atomic_load_n(&ring->entries[at % XS_HANDOFF_SLOTS].chunk, __ATOMIC_RELAXED));
     }
 }

@@ -33,7 +33,9 @@ bool xs_icmp_error(struct xs_worker *w, struct xs_frame *f, uint32_t ihl, enum x
     const uint32_t quoted = ihl + (f->len - ihl < QUOTED ? f->len - ihl : QUOTED);
     const uint32_t in_front = XS_IP_MIN + ICMP_LEN;
     const uint32_t headroom = (uint32_t)(old - xs_chunk_base(w, f->chunk));
-    if (from == 0 || headroom < in_front + XS_VLAN_LEN || !may_answer(old, ihl, f->len) || !under_limit(w))
+    /* ihl may have been read from the packet anew since it was checked: another process can write there */
+    if (from == 0 || ihl > f->len || headroom < in_front + XS_VLAN_LEN || !may_answer(old, ihl, f->len) ||
+        !under_limit(w))
         return false;
     uint8_t *ip = old - in_front, *icmp = ip + XS_IP_MIN;
     memset(ip, 0, in_front);

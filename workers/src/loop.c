@@ -31,7 +31,7 @@ uint32_t xs_chunks_want(struct xs_worker *w, uint32_t count)
         uint32_t want = count - loop->cached;
         if (want < XS_CACHE_BATCH && loop->cached + XS_CACHE_BATCH <= XS_CACHE_MAX)
             want = XS_CACHE_BATCH;
-        loop->cached += xs_pool_take(loop->pool, w->conf.index, loop->cache + loop->cached, want);
+        loop->cached += xs_pool_take(loop->pool, loop->chunks, w->conf.index, loop->cache + loop->cached, want);
     }
     return loop->cached;
 }
@@ -49,7 +49,7 @@ void xs_chunk_give(struct xs_worker *w, uint32_t chunk)
     struct xs_loop *loop = w->loop;
     if (loop->cached == XS_CACHE_MAX) {
         loop->cached -= XS_CACHE_BATCH;
-        xs_pool_give(loop->pool, loop->cache + loop->cached, XS_CACHE_BATCH);
+        xs_pool_give(loop->pool, loop->chunks, loop->cache + loop->cached, XS_CACHE_BATCH);
     }
     loop->cache[loop->cached++] = chunk;
 }

@@ -1,21 +1,7 @@
 /* The frame pool in shared memory: free chunks, owner bytes, the locks of the rings that workers share. */
 #include "pool.h"
 
-#include <errno.h>
 #include <string.h>
-
-static int make_lock(pthread_mutex_t *lock)
-{
-    pthread_mutexattr_t attr;
-    int error = pthread_mutexattr_init(&attr);
-    if (error)
-        return -error;
-    pthread_mutexattr_setpshared(&attr, PTHREAD_PROCESS_SHARED);
-    pthread_mutexattr_setrobust(&attr, PTHREAD_MUTEX_ROBUST);
-    error = pthread_mutex_init(lock, &attr);
-    pthread_mutexattr_destroy(&attr);
-    return -error;
-}
 
 uint64_t xs_pool_size(uint32_t chunks)
 {
@@ -26,74 +12,80 @@ int xs_pool_format(void *memory, uint32_t chunks)
 {
     struct xs_pool *pool = memory;
     memset(pool, 0, xs_pool_size(chunks));
-    pool->chunks = chunks;
     pool->free_count = chunks;
     for (uint32_t i = 0; i < chunks; i++)
         pool->stack[i] = chunks - 1 - i; /* low chunks first: they stay in cache */
-    int error = make_lock(&pool->lock);
-    for (uint32_t i = 0; !error && i < XS_MAX_PORTS * XS_MAX_QUEUES; i++)
-        error = make_lock(&pool->queue_locks[i]);
-    return error;
+    return 0;
 }
 
 /* The stack may be half written when its holder died: the owner bytes say what is free. */
-static void rebuild(struct xs_pool *pool)
+static void rebuild(struct xs_pool *pool, uint32_t chunks)
 {
-    const uint8_t *owners = xs_pool_owners(pool);
+    const uint8_t *owners = xs_pool_owners(pool, chunks);
     uint32_t count = 0;
-    for (uint32_t i = 0; i < pool->chunks; i++)
+    for (uint32_t i = 0; i < chunks; i++)
         if (owners[i] == XS_OWNER_FREE)
             pool->stack[count++] = i;
     pool->free_count = count;
 }
 
-static void pool_lock(struct xs_pool *pool)
+static void enter(struct xs_pool *pool, uint32_t chunks)
 {
-    if (pthread_mutex_lock(&pool->lock) == EOWNERDEAD) {
-        rebuild(pool);
-        pthread_mutex_consistent(&pool->lock);
-    }
+    if (xs_lock_wait(&pool->lock) == XS_LOCK_REPAIR)
+        rebuild(pool, chunks);
 }
 
-uint32_t xs_pool_take(struct xs_pool *pool, uint32_t worker, uint32_t *chunks, uint32_t max)
+/* How many the stack holds, by what it says: never more than it has room for. */
+static uint32_t free_now(const struct xs_pool *pool, uint32_t chunks)
 {
-    uint8_t *owners = xs_pool_owners(pool);
-    pool_lock(pool);
-    uint32_t count = pool->free_count < max ? pool->free_count : max;
-    for (uint32_t i = 0; i < count; i++) {
-        chunks[i] = pool->stack[pool->free_count - 1 - i];
-        owners[chunks[i]] = xs_owner_of_worker(worker);
+    uint32_t count = __atomic_load_n(&pool->free_count, __ATOMIC_RELAXED);
+    return count < chunks ? count : chunks;
+}
+
+uint32_t xs_pool_take(struct xs_pool *pool, uint32_t chunks, uint32_t worker, uint32_t *taken, uint32_t max)
+{
+    uint8_t *owners = xs_pool_owners(pool, chunks);
+    enter(pool, chunks);
+    uint32_t left = free_now(pool, chunks), count = 0;
+    while (left && count < max) {
+        uint32_t chunk = __atomic_load_n(&pool->stack[--left], __ATOMIC_RELAXED);
+        if (__builtin_expect(chunk >= chunks, 0))
+            continue;
+        owners[chunk] = xs_owner_of_worker(worker);
+        taken[count++] = chunk;
     }
-    pool->free_count -= count;
-    pthread_mutex_unlock(&pool->lock);
+    pool->free_count = left;
+    xs_lock_leave(&pool->lock);
     return count;
 }
 
-void xs_pool_give(struct xs_pool *pool, const uint32_t *chunks, uint32_t count)
+void xs_pool_give(struct xs_pool *pool, uint32_t chunks, const uint32_t *given, uint32_t count)
 {
-    uint8_t *owners = xs_pool_owners(pool);
-    pool_lock(pool);
+    uint8_t *owners = xs_pool_owners(pool, chunks);
+    enter(pool, chunks);
+    uint32_t there = free_now(pool, chunks);
     for (uint32_t i = 0; i < count; i++) {
-        pool->stack[pool->free_count + i] = chunks[i];
-        owners[chunks[i]] = XS_OWNER_FREE;
+        if (there < chunks) /* else the stack was lied about: the next repair finds what is free */
+            pool->stack[there++] = given[i];
+        owners[given[i]] = XS_OWNER_FREE;
     }
-    pool->free_count += count;
-    pthread_mutex_unlock(&pool->lock);
+    pool->free_count = there;
+    xs_lock_leave(&pool->lock);
 }
 
-uint32_t xs_pool_sweep(struct xs_pool *pool, uint32_t worker)
+uint32_t xs_pool_sweep(struct xs_pool *pool, uint32_t chunks, uint32_t worker)
 {
-    uint8_t *owners = xs_pool_owners(pool);
+    uint8_t *owners = xs_pool_owners(pool, chunks);
     uint32_t swept = 0;
-    pool_lock(pool);
-    for (uint32_t i = 0; i < pool->chunks; i++) {
+    enter(pool, chunks);
+    for (uint32_t i = 0; i < chunks; i++) {
         if (owners[i] == xs_owner_of_worker(worker)) {
             owners[i] = XS_OWNER_FREE;
             swept++;
         }
     }
-    rebuild(pool);
-    pthread_mutex_unlock(&pool->lock);
+    rebuild(pool, chunks);
+    xs_lock_leave(&pool->lock);
     return swept;
 }
 
@@ -108,35 +100,4 @@ uint32_t xs_pool_count(const void *memory, uint32_t chunks, uint32_t owner, uint
         *free += owners[i] == XS_OWNER_FREE;
     }
     return count;
-}
-
-static pthread_mutex_t *queue_lock_of(struct xs_pool *pool, uint32_t port, uint32_t queue)
-{
-    return &pool->queue_locks[port * XS_MAX_QUEUES + queue];
-}
-
-static enum xs_lock taken(pthread_mutex_t *lock, int error)
-{
-    if (error == EOWNERDEAD) {
-        pthread_mutex_consistent(lock);
-        return XS_LOCK_REPAIR;
-    }
-    return error ? XS_LOCK_BUSY : XS_LOCK_TAKEN;
-}
-
-enum xs_lock xs_queue_trylock(struct xs_pool *pool, uint32_t port, uint32_t queue)
-{
-    pthread_mutex_t *lock = queue_lock_of(pool, port, queue);
-    return taken(lock, pthread_mutex_trylock(lock));
-}
-
-enum xs_lock xs_queue_lock(struct xs_pool *pool, uint32_t port, uint32_t queue)
-{
-    pthread_mutex_t *lock = queue_lock_of(pool, port, queue);
-    return taken(lock, pthread_mutex_lock(lock));
-}
-
-void xs_queue_unlock(struct xs_pool *pool, uint32_t port, uint32_t queue)
-{
-    pthread_mutex_unlock(queue_lock_of(pool, port, queue));
 }

@@ -2,13 +2,12 @@
  * the queue share under a lock that is taken per batch. Owner bytes follow every chunk (pool.h). */
 #include <errno.h>
 #include <stdlib.h>
-#include <sys/mman.h>
-#include <sys/socket.h>
 #include <string.h>
-#include <xdp/xsk.h>
+#include <sys/socket.h>
 
 #include "loop.h"
 #include "port.h"
+#include "xsk_rings.h"
 
 enum {
     HEADROOM = 256,  /* XDP_PACKET_HEADROOM: where the kernel puts the Ethernet header of what it receives */
@@ -16,16 +15,6 @@ enum {
     REAP_MIN = 32,   /* completions worth taking the lock for while busy */
     FILL_MIN = 2048, /* chunks missing in a fill ring worth the same; of a small ring, a quarter */
     SPARE = 128,     /* chunks kept back from the fill rings for frames we make or clone */
-};
-
-struct xsk_queue {
-    uint8_t port, queue;
-    int fd;
-    struct xsk_ring_cons rx, completion;
-    struct xsk_ring_prod tx, fill;
-    bool dirty; /* tx holds what the kernel did not take yet */
-    void *maps[4];
-    size_t map_sizes[4];
 };
 
 struct xsk_port {
@@ -38,63 +27,6 @@ static uint64_t shift_of(const struct xs_worker *w)
     return (uint64_t)__builtin_ctz(w->conf.chunk_size);
 }
 
-/* --- opening ------------------------------------------------------------------------------------------------- */
-
-static void *map_ring(struct xsk_queue *q, int which, int fd, uint64_t pgoff, uint64_t desc_off, size_t entries)
-{
-    size_t size = desc_off + entries;
-    void *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_POPULATE, fd, (off_t)pgoff);
-    if (map == MAP_FAILED)
-        return NULL;
-    q->maps[which] = map;
-    q->map_sizes[which] = size;
-    return map;
-}
-
-static void set_prod(struct xsk_ring_prod *r, uint8_t *map, const struct xdp_ring_offset *off, uint32_t size)
-{
-    r->size = size;
-    r->mask = size - 1;
-    r->producer = (uint32_t *)(map + off->producer);
-    r->consumer = (uint32_t *)(map + off->consumer);
-    r->flags = (uint32_t *)(map + off->flags);
-    r->ring = map + off->desc;
-    r->cached_prod = *r->producer;
-    r->cached_cons = *r->consumer + size;
-}
-
-static void set_cons(struct xsk_ring_cons *r, uint8_t *map, const struct xdp_ring_offset *off, uint32_t size)
-{
-    r->size = size;
-    r->mask = size - 1;
-    r->producer = (uint32_t *)(map + off->producer);
-    r->consumer = (uint32_t *)(map + off->consumer);
-    r->flags = (uint32_t *)(map + off->flags);
-    r->ring = map + off->desc;
-    r->cached_prod = *r->producer;
-    r->cached_cons = *r->consumer;
-}
-
-static int map_queue(struct xsk_queue *q, const struct xs_queue_conf *c)
-{
-    struct xdp_mmap_offsets off;
-    socklen_t len = sizeof off;
-    if (getsockopt(c->own_fd, SOL_XDP, XDP_MMAP_OFFSETS, &off, &len))
-        return -errno;
-    uint8_t *rx = map_ring(q, 0, c->own_fd, XDP_PGOFF_RX_RING, off.rx.desc, c->rx_size * sizeof(struct xdp_desc));
-    uint8_t *tx = map_ring(q, 1, c->own_fd, XDP_PGOFF_TX_RING, off.tx.desc, c->tx_size * sizeof(struct xdp_desc));
-    uint8_t *fill = map_ring(q, 2, c->queue_fd, XDP_UMEM_PGOFF_FILL_RING, off.fr.desc, c->fill_size * sizeof(uint64_t));
-    uint8_t *comp =
-        map_ring(q, 3, c->queue_fd, XDP_UMEM_PGOFF_COMPLETION_RING, off.cr.desc, c->completion_size * sizeof(uint64_t));
-    if (!rx || !tx || !fill || !comp)
-        return -errno;
-    set_cons(&q->rx, rx, &off.rx, c->rx_size);
-    set_prod(&q->tx, tx, &off.tx, c->tx_size);
-    set_prod(&q->fill, fill, &off.fr, c->fill_size);
-    set_cons(&q->completion, comp, &off.cr, c->completion_size);
-    return 0;
-}
-
 int xs_port_xsk_add_queue(struct xs_worker *w, struct xs_port *port, const struct xs_queue_conf *conf)
 {
     struct xsk_port *impl = port->impl;
@@ -104,7 +36,7 @@ int xs_port_xsk_add_queue(struct xs_worker *w, struct xs_port *port, const struc
     q->port = conf->port;
     q->queue = conf->queue;
     q->fd = conf->own_fd;
-    int error = map_queue(q, conf);
+    int error = xs_rings_map(q, conf);
     if (error)
         return error;
     port->queue_count++;
@@ -127,21 +59,20 @@ static void refresh(struct xsk_queue *q)
  * get in. (Its completions: whoever reaps next reads the same entries again and becomes their owner.) */
 static void settle_fill(struct xs_worker *w, const struct xsk_queue *q)
 {
-    struct xs_pool *pool = w->loop->pool;
     for (uint32_t i = 0; i < XS_MAX_WORKERS; i++) {
-        struct xs_transit *t = &pool->transit[i];
-        uint32_t count = t->count < XS_TRANSIT_MAX ? t->count : XS_TRANSIT_MAX;
+        struct xs_transit *t = &w->loop->pool->transit[i];
+        uint32_t count = xs_transit_count(t);
         if (!count || t->ring != xs_transit_ring(XS_TRANSIT_FILL, q->port, q->queue))
             continue;
         for (uint32_t k = 0; *q->fill.producer == t->producer_before && k < count; k++)
-            w->loop->owners[t->chunks[k] % pool->chunks] = xs_owner_of_worker(i);
+            xs_transit_back(w->loop, t, k, xs_owner_of_worker(i));
         xs_transit_end(t);
     }
 }
 
 static bool lock(struct xs_worker *w, struct xsk_queue *q)
 {
-    enum xs_lock taken = xs_queue_trylock(w->loop->pool, q->port, q->queue);
+    enum xs_lock_taken taken = xs_lock_try(xs_queue_lock(w->loop->pool, q->port, q->queue));
     if (taken == XS_LOCK_BUSY)
         return false;
     refresh(q);
@@ -150,20 +81,35 @@ static bool lock(struct xs_worker *w, struct xsk_queue *q)
     return true;
 }
 
+/* Where the chunk of a ring's entry begins, read once: others may write it. */
+static uint64_t chunk_at(const struct xs_worker *w, const __u64 *address)
+{
+    return __atomic_load_n(address, __ATOMIC_RELAXED) >> shift_of(w);
+}
+
+/* As many entries as the indices say, and no more than there are. */
+static uint32_t entries(uint32_t consumer, uint32_t producer, uint32_t size)
+{
+    return producer - consumer < size ? producer - consumer : size;
+}
+
 void xs_port_xsk_adopt(struct xs_worker *w, struct xs_port *port)
 {
     struct xsk_port *impl = port->impl;
     for (uint32_t i = 0; i < port->queue_count; i++) {
         struct xsk_queue *q = &impl->queues[i];
-        uint64_t shift = shift_of(w);
-        if (xs_queue_lock(w->loop->pool, q->port, q->queue) == XS_LOCK_REPAIR)
+        struct xs_lock *queue_lock = xs_queue_lock(w->loop->pool, q->port, q->queue);
+        if (xs_lock_wait(queue_lock) == XS_LOCK_REPAIR)
             settle_fill(w, q);
         refresh(q);
-        for (uint32_t at = q->completion.cached_cons; at != q->completion.cached_prod; at++)
-            w->loop->owners[*xsk_ring_cons__comp_addr(&q->completion, at) >> shift] = XS_OWNER_KERNEL;
-        xs_queue_unlock(w->loop->pool, q->port, q->queue);
-        for (uint32_t at = *q->rx.consumer; at != __atomic_load_n(q->rx.producer, __ATOMIC_ACQUIRE); at++)
-            w->loop->owners[xsk_ring_cons__rx_desc(&q->rx, at)->addr >> shift] = XS_OWNER_KERNEL;
+        uint32_t at = q->completion.cached_cons, count = entries(at, q->completion.cached_prod, q->completion.size);
+        for (uint32_t k = 0; k < count; k++)
+            xs_chunk_in_ring(w->loop, chunk_at(w, xsk_ring_cons__comp_addr(&q->completion, at + k)));
+        xs_lock_leave(queue_lock);
+        at = *q->rx.consumer;
+        count = entries(at, __atomic_load_n(q->rx.producer, __ATOMIC_ACQUIRE), q->rx.size);
+        for (uint32_t k = 0; k < count; k++)
+            xs_chunk_in_ring(w->loop, chunk_at(w, &xsk_ring_cons__rx_desc(&q->rx, at + k)->addr));
         q->dirty = *q->tx.producer != *q->tx.consumer;
     }
 }
@@ -185,15 +131,20 @@ static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queu
                         uint32_t max)
 {
     struct xsk_queue *q = &((struct xsk_port *)port->impl)->queues[queue];
-    uint64_t shift = shift_of(w);
-    uint32_t at, count = xsk_ring_cons__peek(&q->rx, max, &at);
+    uint64_t shift = shift_of(w), in_chunk = w->conf.chunk_size - 1;
+    uint32_t at, taken = 0, count = xsk_ring_cons__peek(&q->rx, max, &at);
     for (uint32_t i = 0; i < count; i++) {
         const struct xdp_desc *d = xsk_ring_cons__rx_desc(&q->rx, at + i);
-        uint32_t chunk = (uint32_t)(d->addr >> shift);
-        frames[i] = (struct xs_frame){
-            .data = (uint8_t *)w->conf.umem + d->addr,
-            .len = d->len,
-            .chunk = chunk,
+        uint64_t addr = __atomic_load_n(&d->addr, __ATOMIC_RELAXED), chunk = addr >> shift;
+        uint32_t len = __atomic_load_n(&d->len, __ATOMIC_RELAXED);
+        if (__builtin_expect(chunk >= w->loop->chunks || (addr & in_chunk) + len > w->conf.chunk_size, 0)) {
+            w->counters->verdicts[XS_V_DROP_MALFORMED]++; /* not from the kernel: there is no frame to give back */
+            continue;
+        }
+        frames[taken++] = (struct xs_frame){
+            .data = (uint8_t *)w->conf.umem + addr,
+            .len = len,
+            .chunk = (uint32_t)chunk,
             .port = port->conf.index,
             .queue = q->queue,
             .flags = XS_FRAME_COLD,
@@ -202,7 +153,7 @@ static uint32_t receive(struct xs_worker *w, struct xs_port *port, uint32_t queu
     }
     if (count)
         xsk_ring_cons__release(&q->rx, count);
-    return count;
+    return taken;
 }
 
 static uint32_t put(struct xs_worker *w, struct xsk_queue *q, const struct xs_frame *frames, uint32_t count)
@@ -245,34 +196,39 @@ static void kick(struct xsk_queue *q)
 
 static void reap(struct xs_worker *w, struct xsk_queue *q)
 {
-    uint32_t chunks[XS_CACHE_BATCH], at, count = xsk_ring_cons__peek(&q->completion, XS_CACHE_BATCH, &at);
+    uint32_t chunks[XS_CACHE_BATCH], at, count = xsk_ring_cons__peek(&q->completion, XS_CACHE_BATCH, &at), taken = 0;
     for (uint32_t i = 0; i < count; i++) {
-        chunks[i] = (uint32_t)(*xsk_ring_cons__comp_addr(&q->completion, at + i) >> shift_of(w));
-        w->loop->owners[chunks[i]] = w->loop->me;
+        uint64_t chunk = chunk_at(w, xsk_ring_cons__comp_addr(&q->completion, at + i));
+        if (__builtin_expect(chunk >= w->loop->chunks, 0))
+            continue; /* not from the kernel */
+        chunks[taken++] = (uint32_t)chunk;
+        w->loop->owners[chunk] = w->loop->me;
     }
     if (count) /* before others can get them from the pool: whoever reaps after our death must not find them here */
         xsk_ring_cons__release(&q->completion, count);
-    for (uint32_t i = 0; i < count; i++)
+    for (uint32_t i = 0; i < taken; i++)
         xs_chunk_give(w, chunks[i]);
-    w->counters->tx_completed[q->port] += count;
+    w->counters->tx_completed[q->port] += taken;
 }
 
 static void refill(struct xs_worker *w, struct xsk_queue *q)
 {
     struct xs_loop *loop = w->loop;
     uint32_t room = xsk_prod_nb_free(&q->fill, q->fill.size), at = 0;
+    room = room < q->fill.size ? room : q->fill.size; /* whatever its indices say */
     while (room) {
         uint32_t batch = room < XS_TRANSIT_MAX ? room : XS_TRANSIT_MAX, have = xs_chunks_want(w, batch + SPARE);
         if (have <= SPARE)
             break;
         batch = have - SPARE < batch ? have - SPARE : batch;
-        xsk_ring_prod__reserve(&q->fill, batch, &at);
-        memcpy(loop->transit->chunks, &loop->cache[loop->cached - batch], batch * sizeof(uint32_t));
+        if (!xsk_ring_prod__reserve(&q->fill, batch, &at))
+            break;
+        const uint32_t *chunks = &loop->cache[loop->cached - batch];
+        memcpy(loop->transit->chunks, chunks, batch * sizeof(uint32_t));
         xs_transit_begin(loop->transit, xs_transit_ring(XS_TRANSIT_FILL, q->port, q->queue), *q->fill.producer, batch);
         for (uint32_t i = 0; i < batch; i++) {
-            uint32_t chunk = loop->transit->chunks[i];
-            *xsk_ring_prod__fill_addr(&q->fill, at + i) = (uint64_t)chunk << shift_of(w);
-            loop->owners[chunk] = XS_OWNER_KERNEL;
+            *xsk_ring_prod__fill_addr(&q->fill, at + i) = (uint64_t)chunks[i] << shift_of(w);
+            loop->owners[chunks[i]] = XS_OWNER_KERNEL;
         }
         loop->cached -= batch;
         xsk_ring_prod__submit(&q->fill, batch);
@@ -297,7 +253,7 @@ static void service(struct xs_worker *w, struct xsk_queue *q)
         return;
     reap(w, q);
     refill(w, q);
-    xs_queue_unlock(w->loop->pool, q->port, q->queue);
+    xs_lock_leave(xs_queue_lock(w->loop->pool, q->port, q->queue));
     if (xsk_ring_prod__needs_wakeup(&q->fill))
         recvfrom(q->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
@@ -334,9 +290,7 @@ static void close_port(struct xs_worker *w, struct xs_port *port)
     struct xsk_port *impl = port->impl;
     (void)w;
     for (uint32_t i = 0; i < port->queue_count; i++)
-        for (uint32_t m = 0; m < 4; m++)
-            if (impl->queues[i].maps[m])
-                munmap(impl->queues[i].maps[m], impl->queues[i].map_sizes[m]);
+        xs_rings_unmap(&impl->queues[i]);
     free(impl);
 }
 

@@ -149,8 +149,7 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     sa->key = engine->key_new(conf);
     sa->spi = conf->spi;
     sa->slot_index = conf->slot;
-    sa->slot =
-        (struct xs_sa_slot *)((uint8_t *)w->conf.state + sizeof w->state + (uint64_t)conf->slot * w->state.slot_size);
+    sa->slot = (struct xs_sa_slot *)((uint8_t *)w->conf.state + sizeof(struct xs_state_header)) + conf->slot;
     sa->child = conf->child;
     sa->direction = conf->direction;
     sa->esn = conf->esn;
@@ -160,7 +159,7 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
     sa->dscp = conf->dscp;
     sa->df = conf->df;
     sa->window = conf->replay_window;
-    sa->ring_mask = w->state.window_bits - 1;
+    sa->ring_mask = XS_WINDOW_DEFAULT - 1;
     sa->path_mtu = conf->path_mtu;
     take_cipher(sa, conf);
     place(sa, &conf->local, &conf->remote, conf->encap_local, conf->encap_remote);
@@ -203,7 +202,7 @@ static bool acceptable(const struct xs_worker *w, const struct xs_sa_conf *c)
             return false;
     if (c->direction == XS_OUTBOUND)
         return true;
-    return c->replay_window >= 64 && c->replay_window % 64 == 0 && c->replay_window <= w->state.window_bits;
+    return c->replay_window >= 64 && c->replay_window % 64 == 0 && c->replay_window <= XS_WINDOW_DEFAULT;
 }
 
 int xs_sa_install(struct xs_worker *w, const struct xs_sa_conf *conf)
@@ -332,7 +331,7 @@ void xs_sa_reach(struct xs_worker *w, struct xs_sa *sa)
 
 int xs_tables_new(struct xs_worker *w)
 {
-    w->sad = xs_sad_new(w->state.slots);
+    w->sad = xs_sad_new(w->slots);
     w->spd = xs_spd_new();
     w->fib = xs_fib_new();
     return w->sad && w->spd && w->fib ? 0 : -ENOMEM;

@@ -1,7 +1,6 @@
 /* A worker's life: made from descriptors and memory that outlive it, told its ports, started, freed with keys wiped. */
 #include <errno.h>
 #include <stdbool.h>
-#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -16,7 +15,8 @@ static struct xs_loop *loop_new(const struct xs_worker_conf *conf)
     if (!loop)
         return NULL;
     loop->pool = conf->pool;
-    loop->owners = xs_pool_owners(loop->pool);
+    loop->chunks = (uint32_t)(conf->umem_size / conf->chunk_size);
+    loop->owners = xs_pool_owners(loop->pool, loop->chunks);
     loop->me = xs_owner_of_worker(conf->index);
     loop->transit = &loop->pool->transit[conf->index];
     loop->watched[XS_WATCH_CHANNEL] = (struct pollfd){.fd = -1, .events = POLLIN};
@@ -30,14 +30,10 @@ static bool power_of_two(uint64_t n)
     return n && !(n & (n - 1));
 }
 
-/* What the shared regions say of themselves stays within their mappings. A slot's window is read by a mask. */
-static bool regions_fit(const struct xs_worker_conf *conf, const struct xs_state_header *state)
+static bool regions_fit(const struct xs_worker_conf *conf)
 {
-    const struct xs_pool *pool = conf->pool;
-    const uint64_t slot = offsetof(struct xs_sa_slot, window) + state->window_bits / 8;
-    return power_of_two(conf->chunk_size) && (uint64_t)pool->chunks * conf->chunk_size <= conf->umem_size &&
-           conf->state_size >= sizeof *state && state->slot_size >= slot && power_of_two(state->window_bits) &&
-           state->window_bits >= 64 && state->slots <= (conf->state_size - sizeof *state) / state->slot_size;
+    return power_of_two(conf->chunk_size) && conf->umem_size / conf->chunk_size <= UINT32_MAX &&
+           conf->state_size >= sizeof(struct xs_state_header);
 }
 
 struct xs_worker *xs_worker_new(const struct xs_worker_conf *conf)
@@ -45,14 +41,14 @@ struct xs_worker *xs_worker_new(const struct xs_worker_conf *conf)
     if (conf->index >= conf->workers || conf->workers > XS_MAX_WORKERS || !conf->burst || conf->burst > XS_BURST_MAX ||
         conf->hold > XS_HELD_MAX)
         return NULL;
-    const struct xs_state_header state = *(const struct xs_state_header *)conf->state;
-    struct xs_worker *w = regions_fit(conf, &state) ? calloc(1, sizeof *w) : NULL;
+    struct xs_worker *w = regions_fit(conf) ? calloc(1, sizeof *w) : NULL;
     if (!w)
         return NULL;
     w->conf = *conf;
     w->conf.hold = conf->hold ? conf->hold : XS_HOLD_DEFAULT;
-    w->state = state;
+    w->slots = (uint32_t)((conf->state_size - sizeof(struct xs_state_header)) / sizeof(struct xs_sa_slot));
     w->counters = conf->counters;
+    xs_lock_prepare();
     w->loop = loop_new(conf);
     if (w->loop && xs_tables_new(w) == 0)
         return w;
@@ -102,25 +98,27 @@ int xs_worker_add_queue(struct xs_worker *w, const struct xs_queue_conf *conf)
     return xs_watch_socket(w->loop, conf->own_fd);
 }
 
+/* Whether the index of the ring moved. A transit record may say anything: a ring that is not ours has moved. */
+static bool moved(struct xs_worker *w, uint32_t which, uint32_t before)
+{
+    const uint32_t kind = which >> 16, port = which >> 8 & 0xff, queue = which & 0xff;
+    if (kind == XS_TRANSIT_HANDOFF)
+        return !w->conf.handoff || queue >= w->conf.workers ||
+               xs_handoff_ring(w->conf.handoff, w->conf.workers, w->conf.index, queue)->producer != before;
+    return port >= XS_MAX_PORTS || !w->ports[port] || w->ports[port]->conf.kind != XS_PORT_XSK ||
+           xs_port_xsk_producer(w->ports[port], kind, queue) != before;
+}
+
 /* What a predecessor was about to give away is ours again unless the producer index had moved. */
 static void settle_transit(struct xs_worker *w)
 {
     struct xs_transit *t = w->loop->transit;
-    uint32_t count = t->count < XS_TRANSIT_MAX ? t->count : XS_TRANSIT_MAX, kind = t->ring >> 16;
-    uint32_t port = t->ring >> 8 & 0xff, queue = t->ring & 0xff;
+    const uint32_t count = xs_transit_count(t);
     if (!count)
         return;
-    bool gone;
-    if (kind == XS_TRANSIT_HANDOFF) {
-        gone = !w->conf.handoff ||
-               xs_handoff_ring(w->conf.handoff, w->conf.workers, w->conf.index, queue % XS_MAX_WORKERS)->producer !=
-                   t->producer_before;
-    } else {
-        gone = !w->ports[port % XS_MAX_PORTS] ||
-               xs_port_xsk_producer(w->ports[port % XS_MAX_PORTS], kind, queue) != t->producer_before;
-    }
-    for (uint32_t i = 0; !gone && i < count; i++)
-        w->loop->owners[t->chunks[i] % w->loop->pool->chunks] = w->loop->me;
+    if (!moved(w, __atomic_load_n(&t->ring, __ATOMIC_RELAXED), t->producer_before))
+        for (uint32_t i = 0; i < count; i++)
+            xs_transit_back(w->loop, t, i, w->loop->me);
     xs_transit_end(t);
 }
 
@@ -135,7 +133,7 @@ int xs_worker_start(struct xs_worker *w)
             xs_port_xsk_adopt(w, w->ports[p]);
     settle_transit(w);
     xs_handoff_adopt(w);
-    xs_pool_sweep(w->loop->pool, w->conf.index);
+    xs_pool_sweep(w->loop->pool, w->loop->chunks, w->conf.index);
     if (w->conf.wake_fds)
         w->loop->watched[XS_WATCH_WAKE].fd = w->conf.wake_fds[w->conf.index];
     w->loop->started = true;

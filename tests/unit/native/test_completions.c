@@ -37,28 +37,28 @@ static struct xs_counters counters[WORKERS + 1];
 static void map_rings(struct xsk_queue *q)
 {
     *q = (struct xsk_queue){.fd = -1, .port = LAB_OUTSIDE};
-    set_cons(&q->completion, (uint8_t *)&rings,
-             &(struct xdp_ring_offset){.producer = offsetof(struct rings, completed),
-                                       .consumer = offsetof(struct rings, reaped),
-                                       .flags = offsetof(struct rings, flags),
-                                       .desc = offsetof(struct rings, completion)},
-             COMPLETION);
-    set_prod(&q->fill, (uint8_t *)&rings,
-             &(struct xdp_ring_offset){.producer = offsetof(struct rings, filled),
-                                       .consumer = offsetof(struct rings, taken),
-                                       .flags = offsetof(struct rings, flags),
-                                       .desc = offsetof(struct rings, fill)},
-             FILL);
+    xs_ring_set_cons(&q->completion, (uint8_t *)&rings,
+                     &(struct xdp_ring_offset){.producer = offsetof(struct rings, completed),
+                                               .consumer = offsetof(struct rings, reaped),
+                                               .flags = offsetof(struct rings, flags),
+                                               .desc = offsetof(struct rings, completion)},
+                     COMPLETION);
+    xs_ring_set_prod(&q->fill, (uint8_t *)&rings,
+                     &(struct xdp_ring_offset){.producer = offsetof(struct rings, filled),
+                                               .consumer = offsetof(struct rings, taken),
+                                               .flags = offsetof(struct rings, flags),
+                                               .desc = offsetof(struct rings, fill)},
+                     FILL);
     struct xdp_ring_offset rx = {.producer = offsetof(struct rings, rx[0]),
                                  .consumer = offsetof(struct rings, rx[1]),
                                  .flags = offsetof(struct rings, flags),
                                  .desc = offsetof(struct rings, frames[0])};
-    set_cons(&q->rx, (uint8_t *)&rings, &rx, RING);
+    xs_ring_set_cons(&q->rx, (uint8_t *)&rings, &rx, RING);
     struct xdp_ring_offset tx = {.producer = offsetof(struct rings, tx[0]),
                                  .consumer = offsetof(struct rings, tx[1]),
                                  .flags = offsetof(struct rings, flags),
                                  .desc = offsetof(struct rings, frames[1])};
-    set_prod(&q->tx, (uint8_t *)&rings, &tx, RING);
+    xs_ring_set_prod(&q->tx, (uint8_t *)&rings, &tx, RING);
 }
 
 /* A worker of the queue, not started: what its predecessor left is still there. */
@@ -96,7 +96,7 @@ static void put_chunk(uint8_t *seen, uint64_t chunk, uint8_t owner)
 {
     CHECK(chunk < LAB_CHUNKS && !seen[chunk]);
     seen[chunk] = 1;
-    CHECK(xs_pool_owners(lab.conf.pool)[chunk] == owner);
+    CHECK(xs_pool_owners(lab.conf.pool, LAB_CHUNKS)[chunk] == owner);
 }
 
 static void check_each_in_one_place(struct xs_worker *const *workers, uint32_t count)

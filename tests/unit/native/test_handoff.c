@@ -63,7 +63,8 @@ static void crosses_whole(void)
         CHECK(xs_worker_breathe(p.other) == 1);
         uint32_t len = xs_memory_take(p.other, LAB_OUTSIDE, frame, sizeof frame);
         CHECK(len && lab_esp_open(inner, &conf, i + 1, frame + OUTER, len - OUTER));
-        xs_pool_give(p.lab.conf.pool, &p.other->loop->cache[--p.other->loop->cached], 1); /* so few would end there */
+        /* so few would end there */
+        xs_pool_give(p.lab.conf.pool, LAB_CHUNKS, &p.other->loop->cache[--p.other->loop->cached], 1);
     }
     CHECK(p.lab.counters.handoff_sent == 3 * XS_HANDOFF_SLOTS);
     CHECK(p.counters.handoff_received == 3 * XS_HANDOFF_SLOTS);
@@ -96,7 +97,7 @@ static void what_is_in_a_ring_is_in_nobodys_hand(void)
     open_pair(&p);
     CHECK(send_ip(&p.lab, &PLAIN) == XS_V_COUNT);
     uint32_t chunk = ring(&p)->entries[0].chunk;
-    xs_pool_sweep(p.lab.conf.pool, 1);
+    xs_pool_sweep(p.lab.conf.pool, LAB_CHUNKS, 1);
     CHECK(p.lab.w->loop->owners[chunk] != XS_OWNER_FREE);
     CHECK(xs_worker_breathe(p.other) == 1);
     CHECK(p.other->loop->owners[chunk] == xs_owner_of_worker(1));

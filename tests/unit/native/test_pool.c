@@ -27,7 +27,7 @@ static void check_whole(struct xs_pool *pool)
     owned += xs_pool_count(pool, CHUNKS, XS_OWNER_KERNEL, &freed);
     CHECK(owned + freed == CHUNKS && pool->free_count == freed);
     for (uint32_t i = 0; i < pool->free_count; i++)
-        CHECK(pool->stack[i] < CHUNKS && !seen[pool->stack[i]]++ && xs_pool_owners(pool)[pool->stack[i]] == 0);
+        CHECK(pool->stack[i] < CHUNKS && !seen[pool->stack[i]]++ && xs_pool_owners(pool, CHUNKS)[pool->stack[i]] == 0);
 }
 
 static void takes_and_gives(void)
@@ -40,23 +40,23 @@ static void takes_and_gives(void)
         uint32_t w = (uint32_t)rand() % 4, n = (uint32_t)rand() % 200;
         if (rand() % 2) {
             uint32_t room = CHUNKS - count[w];
-            uint32_t got = xs_pool_take(pool, w, held[w] + count[w], n < room ? n : room);
+            uint32_t got = xs_pool_take(pool, CHUNKS, w, held[w] + count[w], n < room ? n : room);
             for (uint32_t k = 0; k < got; k++)
-                CHECK(xs_pool_owners(pool)[held[w][count[w] + k]] == xs_owner_of_worker(w));
+                CHECK(xs_pool_owners(pool, CHUNKS)[held[w][count[w] + k]] == xs_owner_of_worker(w));
             count[w] += got;
         } else {
             n = n < count[w] ? n : count[w];
             count[w] -= n;
-            xs_pool_give(pool, held[w] + count[w], n);
+            xs_pool_give(pool, CHUNKS, held[w] + count[w], n);
         }
         if (i % 500 == 0)
             check_whole(pool);
     }
     for (uint32_t w = 0; w < 4; w++)
-        CHECK(xs_pool_sweep(pool, w) == count[w]);
+        CHECK(xs_pool_sweep(pool, CHUNKS, w) == count[w]);
     check_whole(pool);
     CHECK(pool->free_count == CHUNKS);
-    CHECK(xs_pool_take(pool, 0, held[0], CHUNKS) == CHUNKS && xs_pool_take(pool, 1, held[1], 1) == 0);
+    CHECK(xs_pool_take(pool, CHUNKS, 0, held[0], CHUNKS) == CHUNKS && xs_pool_take(pool, CHUNKS, 1, held[1], 1) == 0);
     munmap(pool, xs_pool_size(CHUNKS));
 }
 
@@ -74,24 +74,24 @@ static void dies(void (*inside)(struct xs_pool *), struct xs_pool *pool)
 
 static void half_a_take(struct xs_pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
+    xs_lock_wait(&pool->lock);
     for (uint32_t i = 0; i < 7; i++) /* owners set, the count not yet moved */
-        xs_pool_owners(pool)[pool->stack[pool->free_count - 1 - i]] = xs_owner_of_worker(3);
+        xs_pool_owners(pool, CHUNKS)[pool->stack[pool->free_count - 1 - i]] = xs_owner_of_worker(3);
 }
 
 static void half_a_give(struct xs_pool *pool)
 {
     uint32_t chunks[20];
-    xs_pool_take(pool, 3, chunks, 20);
-    pthread_mutex_lock(&pool->lock);
+    xs_pool_take(pool, CHUNKS, 3, chunks, 20);
+    xs_lock_wait(&pool->lock);
     for (uint32_t i = 0; i < 9; i++)
         pool->stack[pool->free_count + i] = chunks[i];
-    xs_pool_owners(pool)[chunks[0]] = XS_OWNER_FREE;
+    xs_pool_owners(pool, CHUNKS)[chunks[0]] = XS_OWNER_FREE;
 }
 
 static void half_a_rebuild(struct xs_pool *pool)
 {
-    pthread_mutex_lock(&pool->lock);
+    xs_lock_wait(&pool->lock);
     memset(pool->stack, 0xff, CHUNKS / 2 * sizeof pool->stack[0]);
     pool->free_count = 12345;
 }
@@ -102,12 +102,12 @@ static void a_holder_that_dies(void)
     for (uint32_t i = 0; i < 3; i++) {
         struct xs_pool *pool = make();
         uint32_t mine[50];
-        CHECK(xs_pool_take(pool, 0, mine, 50) == 50);
+        CHECK(xs_pool_take(pool, CHUNKS, 0, mine, 50) == 50);
         dies(ways[i], pool);
         uint32_t more[10];
-        CHECK(xs_pool_take(pool, 1, more, 10) == 10); /* the next taker repairs */
+        CHECK(xs_pool_take(pool, CHUNKS, 1, more, 10) == 10); /* the next taker repairs */
         check_whole(pool);
-        xs_pool_sweep(pool, 3); /* its successor */
+        xs_pool_sweep(pool, CHUNKS, 3); /* its successor */
         check_whole(pool);
         CHECK(pool->free_count == CHUNKS - 60);
         munmap(pool, xs_pool_size(CHUNKS));
@@ -116,25 +116,25 @@ static void a_holder_that_dies(void)
 
 static void inside_a_queue(struct xs_pool *pool)
 {
-    CHECK(xs_queue_trylock(pool, 2, 5) == XS_LOCK_TAKEN);
+    CHECK(xs_lock_try(xs_queue_lock(pool, 2, 5)) == XS_LOCK_TAKEN);
 }
 
 static void locks_of_queues(void)
 {
     struct xs_pool *pool = make();
     dies(inside_a_queue, pool);
-    CHECK(xs_queue_trylock(pool, 2, 4) == XS_LOCK_TAKEN); /* its neighbour knows nothing of it */
-    CHECK(xs_queue_trylock(pool, 2, 5) == XS_LOCK_REPAIR);
-    xs_queue_unlock(pool, 2, 5);
-    CHECK(xs_queue_trylock(pool, 2, 5) == XS_LOCK_TAKEN); /* repaired once and for all */
+    CHECK(xs_lock_try(xs_queue_lock(pool, 2, 4)) == XS_LOCK_TAKEN); /* its neighbour knows nothing of it */
+    CHECK(xs_lock_try(xs_queue_lock(pool, 2, 5)) == XS_LOCK_REPAIR);
+    xs_lock_leave(xs_queue_lock(pool, 2, 5));
+    CHECK(xs_lock_try(xs_queue_lock(pool, 2, 5)) == XS_LOCK_TAKEN); /* repaired once and for all */
     pid_t child = fork();
     if (!child)
-        _exit(xs_queue_trylock(pool, 2, 5) == XS_LOCK_BUSY ? 0 : 1);
+        _exit(xs_lock_try(xs_queue_lock(pool, 2, 5)) == XS_LOCK_BUSY ? 0 : 1);
     int status;
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
     dies(inside_a_queue, make());
-    xs_queue_unlock(pool, 2, 5);
-    CHECK(xs_queue_lock(pool, XS_MAX_PORTS - 1, XS_MAX_QUEUES - 1) == XS_LOCK_TAKEN);
+    xs_lock_leave(xs_queue_lock(pool, 2, 5));
+    CHECK(xs_lock_wait(xs_queue_lock(pool, XS_MAX_PORTS - 1, XS_MAX_QUEUES - 1)) == XS_LOCK_TAKEN);
     munmap(pool, xs_pool_size(CHUNKS));
 }
 
@@ -154,7 +154,8 @@ static void death_in_transit(void)
         ring->producer = moved;
         struct xs_worker *successor = xs_worker_new(&lab.conf);
         CHECK(successor && xs_worker_start(successor) == 0);
-        CHECK(xs_pool_owners(pool)[chunk] == (moved ? XS_OWNER_KERNEL : XS_OWNER_FREE) && !pool->transit[0].count);
+        CHECK(xs_pool_owners(pool, LAB_CHUNKS)[chunk] == (moved ? XS_OWNER_KERNEL : XS_OWNER_FREE) &&
+              !pool->transit[0].count);
         uint32_t freed;
         CHECK(xs_pool_count(pool, LAB_CHUNKS, XS_OWNER_WORKER, &freed) == 0 && freed == LAB_CHUNKS - moved); /* swept */
         xs_worker_free(successor);

@@ -57,28 +57,23 @@ static void numbers_out_of_range(void)
     lab_close(&lab);
 }
 
-/* Sizes stand in memory that other processes can write: believed only as far as the mapping goes. */
+/* The header of sa_state is memory that other processes can write: how many slots there are says the file's size. */
 static void regions_too_small(void)
 {
     struct lab lab;
     lab_open(&lab, 0, 1, 1500);
-    struct xs_state_header *state = lab.conf.state, whole = *state;
-    struct xs_pool *pool = lab.conf.pool;
     struct xs_worker_conf conf = lab.conf;
-    const struct {
-        uint32_t slots, slot_size, window_bits;
-    } bad[] = {
-        {LAB_SLOTS + 1, whole.slot_size, whole.window_bits},  {UINT32_MAX, UINT32_MAX, whole.window_bits},
-        {LAB_SLOTS, whole.slot_size - 8, whole.window_bits},  {LAB_SLOTS, whole.slot_size, 2 * whole.window_bits},
-        {LAB_SLOTS, whole.slot_size, whole.window_bits - 64}, {LAB_SLOTS, whole.slot_size, 0}};
-    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
-        state->slots = bad[i].slots, state->slot_size = bad[i].slot_size, state->window_bits = bad[i].window_bits;
-        CHECK(!xs_worker_new(&conf));
-    }
-    *state = whole;
-    pool->chunks = LAB_CHUNKS + 1;
+    struct xs_sa_conf sa = lab_sa(XS_OUTBOUND, false, true);
+    memset(lab.conf.state, 0xff, sizeof(struct xs_state_header));
+    struct xs_worker *w = xs_worker_new(&conf);
+    sa.slot = LAB_SLOTS;
+    CHECK(w && xs_sa_install(w, &sa) == -EINVAL);
+    sa.slot--;
+    CHECK(xs_sa_install(w, &sa) == 0 && lab_slot(&lab, LAB_SLOTS - 1)->next_seq == 1);
+    xs_worker_free(w);
+    conf.state_size = sizeof(struct xs_state_header) - 1;
     CHECK(!xs_worker_new(&conf));
-    pool->chunks = LAB_CHUNKS;
+    conf.state_size = lab.conf.state_size;
     conf.chunk_size = 3000;
     CHECK(!xs_worker_new(&conf));
     conf.chunk_size = LAB_CHUNK;
