@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, auto
 
@@ -15,6 +16,7 @@ from cryptography import x509
 from OpenSSL import crypto as openssl
 
 from xdpsec.crypto import claims, names
+from xdpsec.crypto.malformed import MALFORMED
 from xdpsec.errors import PeerError
 from xdpsec.numbers import NotifyType
 
@@ -35,6 +37,7 @@ _WORDS = {
 
 
 CRL_TIME = 30.0  # seconds
+MAX_ISSUERS = 64  # paths above a certificate whose CRLs are kept apart
 
 
 class CrlWord(Enum):
@@ -46,18 +49,28 @@ class CrlWord(Enum):
     NONE = auto()
 
 
+@dataclass(slots=True)
+class _Lists:
+    """The CRLs of one issuer, and the store with them as it was made at `since`."""
+
+    crls: tuple[x509.CertificateRevocationList, ...]
+    since: float = 0.0
+    store: openssl.X509Store | None = None
+
+
 class Paths:
     """Anchors and CRLs; both are fixed, new CRLs make a new one.
 
     A store takes its time only once (X509_VERIFY_PARAM inherits it but does not overwrite it): for each path a new
-    store, at a few microseconds. One with CRLs is dear, so it lives for CRL_TIME; no CRL needs it more exactly."""
+    store, at a few microseconds. One with CRLs is dear, so it lives for CRL_TIME; no CRL needs it more exactly. It has
+    those alone that the certificate's issuers signed: OpenSSL takes the newest of a name, whoever made it."""
 
     def __init__(
         self, anchors: Sequence[x509.Certificate], crls: Iterable[x509.CertificateRevocationList] = ()
     ) -> None:
         self._anchors = [openssl.X509.from_cryptography(anchor) for anchor in anchors]
         self._crls = tuple(crls)
-        self._checked: tuple[float, openssl.X509Store] | None = None
+        self._lists: dict[tuple[x509.Certificate, ...], _Lists] = {}  # by the path above a certificate
 
     def _store(self, wall: float) -> openssl.X509Store:
         store = openssl.X509Store()
@@ -67,14 +80,24 @@ class Paths:
         store.set_time(datetime.fromtimestamp(wall, UTC))
         return store
 
-    def _store_with_crls(self, wall: float) -> openssl.X509Store:
-        if self._checked is None or not 0 <= wall - self._checked[0] < CRL_TIME:
+    def _lists_for(self, issuers: tuple[x509.Certificate, ...]) -> _Lists:
+        found = self._lists.get(issuers)
+        if found is None:
+            if len(self._lists) >= MAX_ISSUERS:
+                del self._lists[next(iter(self._lists))]
+            mine = tuple(crl for crl in self._crls if any(_signed(crl, one) for one in issuers))
+            found = self._lists[issuers] = _Lists(mine)
+        return found
+
+    def _store_with_crls(self, issuers: tuple[x509.Certificate, ...], wall: float) -> openssl.X509Store:
+        lists = self._lists_for(issuers)
+        if lists.store is None or not 0 <= wall - lists.since < CRL_TIME:
             store = self._store(wall)
             store.set_flags(openssl.X509StoreFlags.CRL_CHECK)
-            for crl in self._crls:
+            for crl in lists.crls:
                 store.add_crl(crl)
-            self._checked = wall, store
-        return self._checked[1]
+            lists.since, lists.store = wall, store
+        return lists.store
 
     def verify(self, chain: Sequence[x509.Certificate], wall: float) -> tuple[x509.Certificate, ...]:
         """The path from chain[0] to an anchor of ours, both included; the rest of `chain` may help, in any order.
@@ -93,13 +116,29 @@ class Paths:
         """What our CRLs say of chain[0], whose path has been verified."""
         try:
             with _openssl_refuses():
-                _context(self._store_with_crls(wall), chain).verify_certificate()
+                _context(self._store_with_crls(tuple(chain[1:]), wall), chain).verify_certificate()
         except openssl.X509StoreContextError as error:
             code = error.errors[0]
             if code == _REVOKED:
                 return CrlWord.REVOKED
             return CrlWord.STALE if code in (_CRL_EARLY, _CRL_LATE) else CrlWord.NONE
         return CrlWord.GOOD
+
+    def listed(self, chain: Sequence[x509.Certificate]) -> bool:
+        """Whether any CRL of its issuers, old or not, lists chain[0]: what was revoked stays so."""
+        serial = chain[0].serial_number
+        crls = self._lists_for(tuple(chain[1:])).crls
+        return any(crl.get_revoked_certificate_by_serial_number(serial) is not None for crl in crls)
+
+
+def _signed(crl: x509.CertificateRevocationList, issuer: x509.Certificate) -> bool:
+    """Whether the CRL has the name of `issuer`, and is by its key."""
+    try:
+        if names.key(crl.issuer.public_bytes()) != names.key(claims.subject(issuer)):
+            return False
+        return crl.is_signature_valid(issuer.public_key())  # type: ignore[arg-type]
+    except MALFORMED:
+        return False
 
 
 @contextmanager

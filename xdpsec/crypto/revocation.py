@@ -1,7 +1,8 @@
 """What is known of revoked certificates: CRLs from files and URLs, OCSP answers from URLs and from peers.
 
 One Revocation serves all peers. It keeps only what it has checked against the issuer, so a stranger's file displaces
-nothing; each store has its bound and drops the oldest. Who fetches is the host's business: take() is told the result.
+nothing; each store has its bound and drops the oldest. An issuer is its key: by name alone, one authority could speak
+for another's certificates. Who fetches is the host's business: take() is told the result.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
+from hashlib import sha256
 from typing import TypeVar
 
 from cryptography import x509
@@ -24,6 +26,8 @@ MAX_WANTED, MAX_ANSWERS, MAX_CRLS, MAX_FAILED = 256, 4096, 64, 1024
 MAX_URLS = 2  # of each kind in one certificate
 MAX_STAPLES = 4
 
+#: A URL, and the key of the issuer whose word is wanted from there.
+_Question = tuple[str, bytes]
 _Name = TypeVar("_Name")
 _Value = TypeVar("_Value")
 
@@ -58,10 +62,10 @@ class Revocation:
 
     def __init__(self, files: Iterable[x509.CertificateRevocationList] = ()) -> None:
         self._files: dict[str, tuple[x509.CertificateRevocationList, ...]] = {"": tuple(files)}
-        self._crls: dict[str, tuple[x509.CertificateRevocationList, float]] = {}
+        self._crls: dict[_Question, tuple[x509.CertificateRevocationList, float]] = {}
         self._answers: dict[bytes, ocsp.Answer] = {}
-        self._wanted: dict[str, Wanted] = {}
-        self._failed: dict[str, float] = {}
+        self._wanted: dict[_Question, Wanted] = {}
+        self._failed: dict[_Question, float] = {}
         self._issuers: frozenset[names.Key] = frozenset()
         self.version = 0
         self._count()
@@ -89,24 +93,14 @@ class Revocation:
         certificate = chain[0]
         if self._issuers and names.key(claims.issuer(certificate)) in self._issuers:
             word = paths.crl_word(chain, wall)
-            if word == CrlWord.REVOKED or (word == CrlWord.STALE and self._listed(certificate)):
+            if word == CrlWord.REVOKED or (word == CrlWord.STALE and paths.listed(chain)):
                 return Status.REVOKED
             if word == CrlWord.GOOD:
                 return Status.GOOD
-        answer = self._answers.get(_name(certificate)) if self._answers else None
+        answer = self._answers.get(_name(certificate, issuer)) if self._answers else None
         if answer is None or (answer.until < wall and not answer.revoked):
             return Status.UNKNOWN
         return Status.REVOKED if answer.revoked else Status.GOOD
-
-    def _listed(self, certificate: x509.Certificate) -> bool:
-        """Whether any CRL of its issuer, old or not, lists it: what was revoked stays so."""
-        issuer = names.key(claims.issuer(certificate))
-        for crl in self.crls:
-            if names.key(crl.issuer.public_bytes()) == issuer:
-                found = crl.get_revoked_certificate_by_serial_number(certificate.serial_number)
-                if found is not None:
-                    return True
-        return False
 
     # --- what can be asked --
 
@@ -114,25 +108,30 @@ class Revocation:
         """The next URL that may know, OCSP first; "" when none is left to try."""
         for is_ocsp, found in ((True, ocsp.urls(certificate, issuer)), (False, _crl_urls(certificate))):
             for url in found[:MAX_URLS]:
-                if self._failed.get(url, wall) <= wall:
+                question = url, _key(issuer)
+                if self._failed.get(question, wall) <= wall:
                     _bound(self._wanted, MAX_WANTED)
-                    self._wanted[url] = Wanted(certificate, issuer, is_ocsp)
+                    self._wanted[question] = Wanted(certificate, issuer, is_ocsp)
                     return url
         return ""
 
     def take(self, url: str, body: bytes | None, wall: float) -> bool:
-        """The result of a fetch, None = it failed. True when it was what was asked for; else the URL rests a while."""
-        wanted = self._wanted.pop(url, None)
-        if wanted is None:
-            return False
+        """The result of a fetch, None = it failed. True when it was what was asked for; else the URL rests a while, for
+        those who asked."""
+        questions = [question for question in self._wanted if question[0] == url]
+        kept = [self._take(question, body, wall) for question in questions]  # each, not up to the first
+        return any(kept)
+
+    def _take(self, question: _Question, body: bytes | None, wall: float) -> bool:
+        wanted = self._wanted.pop(question)
         kept = body is not None and (
             self.staple(body, wanted.certificate, wanted.issuer, wall)
             if wanted.is_ocsp
-            else self._take_crl(url, body, wanted.issuer, wall)
+            else self._take_crl(question, body, wanted.issuer, wall)
         )
         # Also what is kept rests: if it does not answer the question, asking again at once would not help.
         _bound(self._failed, MAX_FAILED)
-        self._failed[url] = wall + (FRESH if kept else RETRY)
+        self._failed[question] = wall + (FRESH if kept else RETRY)
         return kept
 
     def staple(self, body: bytes, certificate: x509.Certificate, issuer: x509.Certificate, wall: float) -> bool:
@@ -140,13 +139,14 @@ class Revocation:
         answer = ocsp.judge(body, certificate, issuer, wall)
         if answer is None:
             return False
-        known = self._answers.get(_name(certificate))
+        name = _name(certificate, issuer)
+        known = self._answers.get(name)
         if known is None or not known.revoked:  # what was revoked stays so
             _bound(self._answers, MAX_ANSWERS)
-            self._answers[_name(certificate)] = answer
+            self._answers[name] = answer
         return True
 
-    def _take_crl(self, url: str, body: bytes, issuer: x509.Certificate, wall: float) -> bool:
+    def _take_crl(self, question: _Question, body: bytes, issuer: x509.Certificate, wall: float) -> bool:
         try:
             crl = load_crls(body)[0]
             until = crl.next_update_utc.timestamp() if crl.next_update_utc else wall + FRESH
@@ -156,19 +156,23 @@ class Revocation:
         except MALFORMED:
             return False
         _bound(self._crls, MAX_CRLS)
-        self._crls[url] = (crl, until)
+        self._crls[question] = (crl, until)
         self._count()
         return True
 
     def expire(self, wall: float) -> None:
         """Forget what has no use any more; called now and then."""
-        self._failed = {url: until for url, until in self._failed.items() if until > wall}
+        self._failed = {question: until for question, until in self._failed.items() if until > wall}
         self._answers = {name: one for name, one in self._answers.items() if one.revoked or one.until > wall}
 
 
-def _name(certificate: x509.Certificate) -> bytes:
+def _key(issuer: x509.Certificate) -> bytes:
+    return sha256(claims.spki(issuer)).digest()
+
+
+def _name(certificate: x509.Certificate, issuer: x509.Certificate) -> bytes:
     """Issuer and serial number: the certificate's name among all others."""
-    return claims.issuer(certificate) + certificate.serial_number.to_bytes(32, "big", signed=True)
+    return _key(issuer) + claims.issuer(certificate) + certificate.serial_number.to_bytes(32, "big", signed=True)
 
 
 def _crl_urls(certificate: x509.Certificate) -> list[str]:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import base64
 import urllib.parse
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from authority import CA, DAY, LEAF, NOW, Authority, Responder, der
 from cryptography import x509
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import Encoding, load_pem_private_key
 from cryptography.x509 import ocsp as pyca_ocsp
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
@@ -286,6 +288,78 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> tuple[bytes, x509.Certifi
     by = Authority(tmp_path_factory.mktemp("world"), "/CN=root")
     leaf = issue(by)
     return by.ocsp(leaf), leaf, by.certificate
+
+
+# --- authorities of one name: who has an authority of its own can call one below it as it likes ---
+
+
+@pytest.fixture
+def partner(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, "/CN=partner", kind="p521")
+
+
+@pytest.fixture
+def namesake(tmp_path: Path, partner: Authority) -> Authority:
+    """Called as the root is, with a key of its own."""
+    return Authority(tmp_path, "/C=DE/CN=root", partner, kind="p384")
+
+
+def twin(by: Authority, of: x509.Certificate) -> x509.Certificate:
+    """With the serial number of another one."""
+    (by.folder / "cert.srl").write_text(f"{of.serial_number - 1:040X}\n")
+    made = issue(by)
+    assert made.serial_number == of.serial_number
+    assert made.issuer == of.issuer
+    return made
+
+
+def newest(by: Authority) -> bytes:
+    """A CRL of tomorrow, with nothing on it."""
+    key = load_pem_private_key(by.key.read_bytes(), None)
+    begins = datetime.fromtimestamp(NOW, UTC)
+    made = x509.CertificateRevocationListBuilder().issuer_name(by.certificate.subject)
+    made = made.last_update(begins - timedelta(seconds=1)).next_update(begins + timedelta(days=40))
+    return crl_bytes(made.sign(key, hashes.SHA256()))  # type: ignore[arg-type]
+
+
+def test_an_answer_of_a_namesake_is_about_its_own(root: Authority, partner: Authority, namesake: Authority) -> None:
+    good, bad, known = issue(root), issue(root), Revocation()
+    its_bad = twin(namesake, good)
+    namesake.crl(its_bad)
+    with pytest.raises(PeerError, match="has been revoked"):
+        verify(partner, known, its_bad, namesake.certificate, staples=(namesake.ocsp(its_bad),))
+    verify(root, known, good)
+    its_good = twin(namesake, bad)
+    verify(partner, known, its_good, namesake.certificate, staples=(namesake.ocsp(its_good),))
+    with pytest.raises(PeerError, match="nobody says"):
+        verify(root, known, bad, mode="strict")
+
+
+def test_a_crl_of_a_namesake_hides_none(root: Authority, partner: Authority, namesake: Authority) -> None:
+    bad, good = issue(root), issue(root)
+    known = Revocation([root.crl(bad)])
+    its_own = issue(namesake, "crlDistributionPoints=URI:http://pki.example.com/crl\n")
+    url = wants(partner, known, its_own, namesake.certificate)
+    assert known.take(url, newest(namesake), NOW)
+    with pytest.raises(PeerError, match="has been revoked"):
+        verify(root, known, bad)
+    verify(root, known, good, mode="strict")
+    with pytest.raises(PeerError, match="has been revoked"):  # also once it is old
+        verify(root, known, bad, wall=NOW + 31 * DAY)
+
+
+def test_who_names_the_url_of_another_does_not_put_it_to_rest(
+    root: Authority, partner: Authority, namesake: Authority
+) -> None:
+    good, bad, known = issue(root, POINTS), issue(root, POINTS), Revocation()
+    for stranger in (issue(partner, POINTS), issue(namesake, POINTS)):
+        assert wants(partner, known, stranger, namesake.certificate) == CRL_URL
+    assert not known.take(CRL_URL, crl_bytes(root.crl()), NOW)
+    assert wants(root, known, good) == CRL_URL
+    assert wants(partner, known, issue(namesake, POINTS), namesake.certificate, wall=NOW + RETRY) == CRL_URL
+    assert known.take(CRL_URL, crl_bytes(root.crl(bad)), NOW)  # asked for by both at once
+    with pytest.raises(PeerError, match="has been revoked"):
+        verify(root, known, bad)
 
 
 # --- bounds ---
