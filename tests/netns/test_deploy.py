@@ -10,7 +10,7 @@ import stat
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,6 +26,9 @@ DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 UNITS = sorted((DEPLOY / "systemd").glob("*.service"))
 GATEWAY_UNIT = DEPLOY / "systemd" / "xdpsec.service"
 DASHBOARD = DEPLOY / "grafana" / "xdpsec.json"
+ALERTS = DEPLOY / "prometheus" / "alerts.yml"
+ALERTS_PLAYED = Path(__file__).with_name("alerts_played.yml")
+COMPARISON = re.compile(r" (?:[<>]=?|==) ")
 #: Prometheus tells nobody when it has scraped: it is asked again so often, and so long; a rate wants two scrapes.
 ASK_SECONDS, ASK_TRIES = 0.5, 60
 VARIABLES = {"$__rate_interval": "10s", "$instance": ".*"}
@@ -61,10 +64,10 @@ def expressions() -> dict[str, str]:
     """Every query of the dashboard by its panel; of an alert the part that is compared."""
     panels = json.loads(DASHBOARD.read_text())["panels"]
     found = {f"{panel['title']} {query['refId']}": query["expr"] for panel in panels for query in panel["targets"]}
-    rules = (DEPLOY / "prometheus" / "alerts.yml").read_text()
-    names, alerts = re.findall(r"alert: (\w+)", rules), re.findall(r"expr: (.*)", rules)
-    assert len(names) == len(alerts) > 0
-    found |= {name: re.split(r" (?:[<>]=?|==) ", expr)[0] for name, expr in zip(names, alerts, strict=True)}
+    rules = ALERTS.read_text()
+    names, asked = re.findall(r"alert: (\w+)", rules), re.findall(r"expr: (.*)", rules)
+    assert len(names) == len(asked) > 0
+    found |= {name: COMPARISON.split(expr)[0] for name, expr in zip(names, asked, strict=True)}
     for variable, value in VARIABLES.items():
         found = {name: expr.replace(variable, value) for name, expr in found.items()}
     return found
@@ -145,6 +148,50 @@ def test_prometheus_accepts_configuration_and_alerts() -> None:
     run(["promtool", "check", "config", str(DEPLOY / "prometheus" / "prometheus.yml")])
 
 
+def alerts() -> dict[str, str]:
+    """Name -> its part of the file."""
+    parts = re.split(r"^      - alert: ", ALERTS.read_text(), flags=re.MULTILINE)[1:]
+    return {part.split("\n")[0]: part for part in parts}
+
+
+def play(folder: Path, rules: str) -> tuple[int, str]:
+    """promtool's status and words about the alerts as ALERTS_PLAYED has them."""
+    (folder / "alerts.yml").write_text(rules)
+    shutil.copy(ALERTS_PLAYED, folder / "played.yml")
+    argv = ["promtool", "test", "rules", str(folder / "played.yml")]
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=60, check=False)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_each_alert_fires_when_it_should_and_then_only(tmp_path: Path) -> None:
+    status, words = play(tmp_path, ALERTS.read_text())
+    assert status == 0, words
+    played = re.findall(r"^    alert_rule_test:\n.*alertname: (\w+), exp_alerts: \[\]", ALERTS_PLAYED.read_text(), re.M)
+    assert played == list(alerts())
+
+
+def never(part: str) -> str:
+    return re.sub(r"expr: .*", "expr: vector(0) > 1", part)
+
+
+def for_all(part: str) -> str:
+    return re.sub(r"expr: .*", lambda found: COMPARISON.split(found[0])[0], part)
+
+
+def at_once(part: str) -> str:
+    return re.sub(r"        for: .*\n", "", part)
+
+
+@pytest.mark.parametrize("change", [never, for_all, at_once])
+def test_an_alert_that_fires_otherwise_is_seen(change: Callable[[str], str], tmp_path: Path) -> None:
+    rules, changed = ALERTS.read_text(), {name for name, part in alerts().items() if change(part) != part}
+    for part in alerts().values():
+        rules = rules.replace(part, change(part))
+    status, words = play(tmp_path, rules)
+    assert status != 0
+    assert set(re.findall(r"alertname: (\w+),", words)) == changed != set()
+
+
 @pytest.fixture(scope="module")
 def site() -> Iterator[tuple[Lab, topology.Site]]:
     """Two gateways with traffic, the first run as its unit says; the site whose Prometheus can be asked."""
@@ -216,7 +263,7 @@ def prometheus(lab: Lab, site: topology.Site) -> None:
     folder.mkdir()
     text = (DEPLOY / "prometheus" / "prometheus.yml").read_text()
     (folder / "prometheus.yml").write_text(text.replace("scrape_interval: 15s", "scrape_interval: 1s"))
-    shutil.copy(DEPLOY / "prometheus" / "alerts.yml", folder)
+    shutil.copy(ALERTS, folder)
     flags = [f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/data"]
     argv = ["prometheus", *flags, "--web.listen-address=127.0.0.1:9090"]
     lab.start(site.gateway, argv, folder / "log")

@@ -76,6 +76,11 @@ class Child:
     def label(self) -> str:
         return f"{self.peer}/{self.name}"
 
+    @property
+    def stands(self) -> bool:
+        """It is to be up all the time, not when a packet or the peer asks for it."""
+        return self.negotiated is None or self.negotiated.start == "on-start"
+
 
 @dataclass(frozen=True, slots=True)
 class Peer:

@@ -176,7 +176,13 @@ class Gateway:
             workers=self.fleet.views(),
             children=tuple(
                 ChildView(
-                    child.index, child.peer, child.name, child.local, child.remote, self._security.owners[child.index]
+                    child.index,
+                    child.peer,
+                    child.name,
+                    child.local,
+                    child.remote,
+                    self._security.owners[child.index],
+                    child.stands,
                 )
                 for child in self._config.children
             ),

@@ -217,6 +217,8 @@ def _children(view: View, slots: Numbers, now: float) -> Iterator[Family]:
     up = _gauge("child_up", "1 while both SAs of a configured child carry packets", _CHILD)
     ups = view.ups()
     yield _rows(up, (((c.peer, c.name), c.index in ups) for c in view.children))
+    stands = _gauge("child_stands", "1 where the child is to be up all the time, 0 where somebody asks for it", _CHILD)
+    yield _rows(stands, (((c.peer, c.name), c.stands) for c in view.children))
     packets = _counter("child_packets", "Packets that the child's SAs carried", _DIRECTED)
     octets = _counter("child_bytes", "Bytes of inner packets that the child's SAs carried", _DIRECTED)
     # a reason shows from its first drop on: thousands of children times all reasons would be too many series

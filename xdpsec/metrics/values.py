@@ -51,7 +51,7 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class ChildView:
-    """A configured child; `owner` is the worker that has both its SAs."""
+    """A configured child; `owner` is the worker that has both its SAs; `stands`: it is to be up all the time."""
 
     index: int
     peer: str
@@ -59,6 +59,7 @@ class ChildView:
     local: tuple[str, ...]
     remote: tuple[str, ...]
     owner: int
+    stands: bool = True
 
     @property
     def label(self) -> str:

@@ -53,6 +53,15 @@ def read(text: str) -> Config:
     return parse(text, "gw.toml", CORES)
 
 
+def test_a_child_that_waits_for_somebody_is_not_missed() -> None:
+    assert [(child.label, child.stands) for child in read(WHOLE).children] == [
+        ("branch/lan", True),
+        ("road/net", False),
+    ]
+    traffic = read(FIRST.replace('10.2.0.0/16"] }', '10.2.0.0/16"], start = "on-traffic" }'))
+    assert not traffic.children[0].stands
+
+
 def test_the_first_tunnel() -> None:
     peer = read(FIRST).peers[0]
     ike = peer.ike

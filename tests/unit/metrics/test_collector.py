@@ -122,6 +122,13 @@ def test_a_child_is_up_only_while_both_its_sas_carry_packets() -> None:
     assert value(FakeSource(now=down), "xdpsec_worker_up", worker="0") == 0
 
 
+def test_a_child_that_somebody_asks_for_is_told_from_one_that_stands() -> None:
+    lan, lab = view().children
+    asked = view(children=(lan, replace(lab, stands=False)))
+    stands = samples(FakeSource(now=asked))["xdpsec_child_stands"]
+    assert {dict(labels)["child"]: value for labels, value in stands.items()} == {"lan": 1, "lab": 0}
+
+
 def test_the_state_in_one_word() -> None:
     first, second = (replace(worker, restarts=0) for worker in view().workers)
     assert view().state == "serving"
