@@ -10,7 +10,10 @@
 #include "frame.h"
 #include "worker.h"
 
-enum { XS_AHEAD = 8 /* frames whose headers are fetched before they are read */ };
+/* Frames whose headers are fetched while as many before them are worked on. Chunks are powers of two apart, so that all
+ * headers fall into a few sets of the first cache: with more on their way, the first would be gone before their turn.
+ */
+enum { XS_GROUP = 6 };
 enum { XS_BURST_MAX = 256, XS_ALL_WORKERS = XS_MAX_WORKERS };
 
 struct xs_sad;
@@ -92,13 +95,19 @@ static inline void xs_emit(struct xs_worker *w, const struct xs_frame *f, uint32
     port->out_verdict[port->out_count++] = (uint8_t)verdict;
 }
 
-/* What arrived lies in the cache of the core that received it. The lines of its headers, and the line in front where
- * sealing puts more, are fetched as our own: read first and written later, they would cross between the cores twice. */
+/* What arrived lies in the cache of the core that received it. The lines that we write are fetched as our own: a store
+ * to a line that is not there holds up all stores after it, and what is read first and written later crosses between
+ * the cores twice. */
 enum { XS_LINE = 64 };
-static inline void xs_fetch_headers(const uint8_t *frame)
+static inline void xs_fetch_own(const uint8_t *line)
 {
-    __asm__ volatile("prefetchw %0" : : "m"(frame[-XS_LINE]));
-    __asm__ volatile("prefetchw %0" : : "m"(frame[0]));
+    __asm__ volatile("prefetchw %0" : : "m"(*line));
+}
+
+static inline void xs_fetch_starts(const struct xs_frame *frames, uint32_t from, uint32_t count)
+{
+    for (uint32_t i = from; i < count && i < from + XS_GROUP; i++)
+        xs_fetch_own(frames[i].data);
 }
 
 static inline uint8_t *xs_chunk_base(const struct xs_worker *w, uint32_t chunk)

@@ -53,11 +53,22 @@ static inline uint32_t xs_flow_hash(uint64_t addresses, uint64_t rest)
     return (uint32_t)(h >> 40) % XS_FLOWS;
 }
 
+static inline uint64_t xs_flow_rest(const struct xs_spd *spd, struct xs_flow flow)
+{
+    return spd->uses_ports ? flow.words[1] : flow.words[1] >> 32 << 32;
+}
+
+/* A lookup will follow soon. */
+static inline void xs_spd_fetch(const struct xs_spd *spd, struct xs_flow flow)
+{
+    __builtin_prefetch(&spd->flows[xs_flow_hash(flow.words[0], xs_flow_rest(spd, flow))]);
+}
+
 /* result 0: child and owner name the row that protects the flow. XS_SPD_NONE: no row. XS_SPD_NEEDS_PORTS: a fragment
  * that only a row with ports could match. Valid until the next call. */
 static inline const struct xs_flow_entry *xs_spd_lookup(struct xs_spd *spd, struct xs_flow flow)
 {
-    uint64_t addresses = flow.words[0], rest = spd->uses_ports ? flow.words[1] : flow.words[1] >> 32 << 32;
+    uint64_t addresses = flow.words[0], rest = xs_flow_rest(spd, flow);
     struct xs_flow_entry *e = &spd->flows[xs_flow_hash(addresses, rest)];
     bool known = e->epoch == spd->epoch && e->flow.words[0] == addresses && e->flow.words[1] == rest;
     if (__builtin_expect(!known, 0)) {

@@ -30,8 +30,7 @@ struct lane {
 static struct lane lanes[XS_BURST_MAX];
 static struct xs_op ops[XS_BURST_MAX];
 
-/* Outer headers down to the ESP header. False: malformed. Frames go by value where they stay in registers (esp_out.c).
- */
+/* Outer headers down to the ESP header. False: malformed. By value: where frames stay in registers (esp_out.c). */
 static inline bool find_esp(struct lane *lane, struct xs_frame f)
 {
     if (!xs_strip_l2(&f))
@@ -284,28 +283,16 @@ static inline void finish(struct xs_worker *w, struct lane *lane, const struct x
     forward(w, &f, sa, ihl);
 }
 
-/* Pass 1: parse all and prefetch the SAD, then look up and check all. Returns the lanes that go on. */
-static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32_t count)
+/* SAs and operations of the lanes from `n` to `end`; those that go on move together. Returns where they end. */
+static uint32_t take_lanes(struct xs_worker *w, uint32_t n, uint32_t end)
 {
-    uint32_t parsed = 0, n = 0;
-    for (uint32_t i = 0; i < count; i++) {
-        struct lane *lane = &lanes[parsed];
-        if (i + XS_AHEAD < count)
-            xs_fetch_headers(frames[i + XS_AHEAD].data);
-        if (find_esp(lane, frames[i])) {
-            __builtin_prefetch(&w->sad->by_spi[xs_sad_hash(w->sad, lane->spi)]);
-            parsed++;
-        } else {
-            xs_drop(w, &frames[i], no_esp(frames[i]), NULL);
-        }
-    }
-    for (uint32_t i = 0; i < parsed; i++) {
+    for (uint32_t i = n; i < end; i++) {
         uint32_t verdict = prepare(w, &lanes[i], &ops[n]);
         if (verdict != XS_V_COUNT) {
             xs_drop(w, &lanes[i].f, verdict, lanes[i].sa);
             continue;
         }
-        if (i != n) { /* the operation points into its lane: both move together */
+        if (i != n) { /* the operation points into its lane */
             lanes[n] = lanes[i];
             if (lanes[n].sa->counter)
                 ops[n].iv = lanes[n].nonce + lanes[n].sa->nonce_skip;
@@ -313,6 +300,26 @@ static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32
                 ops[n].aad = lanes[n].aad;
         }
         n++;
+    }
+    return n;
+}
+
+/* Pass 1, a few frames at a time: while one group is worked on, the headers of the next are fetched, and of its own
+ * the SAs. Returns the lanes that go on. */
+static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32_t count)
+{
+    uint32_t n = 0;
+    xs_fetch_starts(frames, 0, count);
+    for (uint32_t at = 0; at < count; at += XS_GROUP) {
+        uint32_t end = n;
+        xs_fetch_starts(frames, at + XS_GROUP, count);
+        for (uint32_t i = at; i < count && i < at + XS_GROUP; i++) {
+            if (find_esp(&lanes[end], frames[i]))
+                __builtin_prefetch(&w->sad->by_spi[xs_sad_hash(w->sad, lanes[end++].spi)]);
+            else
+                xs_drop(w, &frames[i], no_esp(frames[i]), NULL);
+        }
+        n = take_lanes(w, n, end);
     }
     return n;
 }
@@ -331,8 +338,8 @@ void xs_inbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
     }
     xs_stage_end(w, XS_STAGE_CRYPTO, &clock);
     for (uint32_t i = 0; i < n; i++) {
-        if (i + XS_AHEAD < n) { /* long packets have pushed each other out of the nearest cache */
-            const struct xs_op *ahead = &ops[i + XS_AHEAD];
+        if (i + XS_GROUP < n) { /* long packets have pushed each other out of the nearest cache */
+            const struct xs_op *ahead = &ops[i + XS_GROUP];
             __builtin_prefetch(ahead->text);
             __builtin_prefetch(ahead->text + ahead->text_len - XS_ESP_TRAILER);
         }

@@ -17,6 +17,13 @@ struct lane {
     uint8_t aad[12], nonce[16];
 };
 
+/* A frame whose headers were read. */
+struct looked {
+    struct xs_frame f;
+    struct xs_flow flow;
+    uint32_t ihl;
+};
+
 static struct lane lanes[XS_BURST_MAX];
 static struct xs_op ops[XS_BURST_MAX];
 
@@ -192,17 +199,29 @@ static inline bool has_room(const struct xs_worker *w, const struct xs_frame *f,
     return f->data - base >= (ptrdiff_t)front && end - f->data >= (ptrdiff_t)(f->len + sa->tail_room);
 }
 
-/* Pass 1 for one frame; true when it took a lane. */
-static inline bool prepare(struct xs_worker *w, struct xs_frame f, struct lane *lane, struct xs_op *op)
+/* Reads the headers of one frame and fetches its flow's policy; true when it goes on. */
+static inline bool look(struct xs_worker *w, struct xs_frame f, struct looked *to)
 {
     if (!xs_strip_l2(&f))
         return drop(w, f, f.len >= XS_IP_MIN && f.data[0] >> 4 == 6 ? XS_V_DROP_UNSUPPORTED : XS_V_DROP_MALFORMED,
                     NULL);
-    uint32_t ihl = xs_ip_check(&f);
-    if (!ihl)
+    to->ihl = xs_ip_check(&f);
+    if (!to->ihl)
         return drop(w, f, XS_V_DROP_MALFORMED, NULL);
+    to->flow = xs_flow_from(f.data, to->ihl, f.len);
+    xs_spd_fetch(w->spd, to->flow);
+    xs_frame_put(&to->f, &f);
+    return true;
+}
+
+/* Policy, number, all headers; true when the frame took the lane. */
+static inline bool prepare(struct xs_worker *w, const struct looked *from, struct lane *lane, struct xs_op *op)
+{
+    struct xs_frame f;
+    xs_frame_put(&f, &from->f);
+    uint32_t ihl = from->ihl;
     uint8_t *ip = f.data;
-    const struct xs_flow_entry *policy = xs_spd_lookup(w->spd, xs_flow_from(ip, ihl, f.len));
+    const struct xs_flow_entry *policy = xs_spd_lookup(w->spd, from->flow);
     struct xs_sa *sa = policy->result ? NULL : xs_sad_outbound(w->sad, policy->child); /* ours, or the owner is asked */
     if (sa && __builtin_expect(sa->hop.epoch != w->fib->epoch, 0))
         xs_sa_reach(w, sa);
@@ -224,16 +243,40 @@ static inline bool prepare(struct xs_worker *w, struct xs_frame f, struct lane *
     return true;
 }
 
+/* The lines that pass 1 writes: headers, what goes in front of them, and the trailer. */
+static inline void fetch(const struct xs_frame *frames, uint32_t from, uint32_t count)
+{
+    for (uint32_t i = from; i < count && i < from + XS_GROUP; i++) {
+        const uint8_t *frame = frames[i].data;
+        xs_fetch_own(frame - XS_LINE);
+        xs_fetch_own(frame);
+        xs_fetch_own(frame + frames[i].len);
+    }
+}
+
+/* Pass 1, a few frames at a time: while one group is worked on, the headers of the next are fetched. Returns the lanes
+ * taken. */
+static uint32_t parse(struct xs_worker *w, const struct xs_frame *frames, uint32_t count)
+{
+    struct looked looked[XS_GROUP];
+    uint32_t n = 0;
+    fetch(frames, 0, count);
+    for (uint32_t at = 0; at < count; at += XS_GROUP) {
+        uint32_t seen = 0;
+        fetch(frames, at + XS_GROUP, count);
+        for (uint32_t i = at; i < count && i < at + XS_GROUP; i++)
+            seen += look(w, frames[i], &looked[seen]);
+        for (uint32_t i = 0; i < seen; i++)
+            n += prepare(w, &looked[i], &lanes[n], &ops[n]);
+    }
+    return n;
+}
+
 void xs_outbound(struct xs_worker *w, struct xs_frame *frames, uint32_t count)
 {
-    uint32_t n = 0;
     uint64_t clock = __rdtsc();
     struct xs_tally tally = {.w = w};
-    for (uint32_t i = 0; i < count; i++) {
-        if (i + XS_AHEAD < count)
-            xs_fetch_headers(frames[i + XS_AHEAD].data);
-        n += prepare(w, frames[i], &lanes[n], &ops[n]);
-    }
+    uint32_t n = parse(w, frames, count);
     xs_stage_end(w, XS_STAGE_PARSE, &clock);
     for (uint32_t i = 0, end; i < n; i = end) {
         const struct xs_engine *engine = lanes[i].sa->engine;
