@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 
 from xdpsec.errors import PeerError
 from xdpsec.numbers import IKE_VERSION, NotifyType
 from xdpsec.wire.reader import Malformed
+from xdpsec.wire.record import record
 
 LAYOUT = Struct("!8s8sBBBBII")
 LENGTH = LAYOUT.size
@@ -21,7 +21,7 @@ class WrongVersion(PeerError):
     notify = NotifyType.INVALID_MAJOR_VERSION
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Header:
     """SPIs are 8 bytes, the responder's all zero until it has chosen one; `length` is of the whole message in bytes.
 

@@ -6,7 +6,6 @@ What comes back from parsing stood where table.py lets it stand. Which payloads 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from struct import Struct
 from typing import TypeVar
 
@@ -17,8 +16,10 @@ from xdpsec.wire.header import LENGTH, Header, build_header, parse_header, requi
 from xdpsec.wire.payloads import Notify, Payload, Unknown
 from xdpsec.wire.payloads.table import BY_CLASS, BY_KIND, STANDING, STANDING_ANYWHERE
 from xdpsec.wire.reader import Malformed, Reader
+from xdpsec.wire.record import record
 
 GENERIC = Struct("!BBH")  # next payload, critical bit, length (RFC 7296 sec. 3.2)
+GENERIC_SIZE = GENERIC.size  # taken once, as in proposals.py
 FRAGMENT = Struct("!HH")  # number, total (RFC 7383 sec. 2.5)
 CRITICAL = 0x80
 SK, SKF = int(PayloadType.SK), int(PayloadType.SKF)
@@ -34,7 +35,7 @@ class UnsupportedCritical(PeerError):
     notify = NotifyType.UNSUPPORTED_CRITICAL_PAYLOAD
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Message:
     """One message as it was meant: fragments put together, opened."""
 
@@ -42,7 +43,7 @@ class Message:
     payloads: tuple[Payload, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Envelope:
     """A sealed message, or one fragment of it, before it is opened.
 
@@ -82,7 +83,7 @@ def parse_envelope(data: bytes) -> Envelope:
     first, _, length = GENERIC.unpack_from(data, at)
     if at + length != len(data):
         raise Malformed("the encrypted payload is not the last of its message")
-    start, number, total = at + GENERIC.size, 0, 0
+    start, number, total = at + GENERIC_SIZE, 0, 0
     if kind == SKF:
         if start + FRAGMENT.size > len(data):
             raise Malformed("SKF payload is cut short")
@@ -115,11 +116,11 @@ def _walk(kind: int, data: bytes, at: int, exchange: int, sealed: bool) -> tuple
     seen: dict[int, int] = {}
     rows, size, reader = STANDING.get((exchange, sealed), STANDING_ANYWHERE), len(data), Reader(data, "")
     while kind:
-        if at + GENERIC.size > size:
+        if at + GENERIC_SIZE > size:
             raise Malformed(f"the message ends where a payload of type {kind} should begin")
         following, flags, length = GENERIC.unpack_from(data, at)
         end = at + length
-        if length < GENERIC.size or end > size:
+        if length < GENERIC_SIZE or end > size:
             raise Malformed(f"a payload of type {kind} claims {length} bytes of {size - at}")
         if kind in ENCRYPTED:
             return tuple(found), kind, at
@@ -130,12 +131,12 @@ def _walk(kind: int, data: bytes, at: int, exchange: int, sealed: bool) -> tuple
             seen[kind] = count = seen.get(kind, 0) + 1
             if count > row.most:
                 raise Malformed(f"{row.name} more than {row.most} times in one {name_of(ExchangeType, exchange)}")
-            reader.what, reader.at, reader.stop = row.name, at + GENERIC.size, end
+            reader.what, reader.at, reader.stop = row.name, at + GENERIC_SIZE, end
             found.append(row.parse(reader))
             if reader.at != end:
                 reader.end()
         else:
-            found.append(_unknown(kind, flags, data[at + GENERIC.size : end], exchange, sealed))
+            found.append(_unknown(kind, flags, data[at + GENERIC_SIZE : end], exchange, sealed))
         kind, at = following, end
     if at != size:
         raise Malformed(f"{size - at} bytes follow the last payload")
@@ -170,7 +171,7 @@ def encode_payloads(payloads: Sequence[Payload]) -> tuple[int, bytes]:
             kind, body, flags = value.kind, value.data, CRITICAL if value.critical else 0
         else:
             raise LocalError("something that is no payload is to be sent")
-        length = GENERIC.size + len(body)
+        length = GENERIC_SIZE + len(body)
         if length > 65535:
             raise LocalError(f"a payload of {length} bytes does not fit its length field")
         parts += body, GENERIC.pack(following, flags, length)
@@ -201,7 +202,7 @@ def associated_data(header: Header, first: int, size: int) -> bytes:
     With `size` the length of the plaintext it is also the part A that IntAuth covers (RFC 9242 sec. 3.3.2), which
     counts neither IV nor padding nor ICV and knows no fragments.
     """
-    length = GENERIC.size + size
+    length = GENERIC_SIZE + size
     if length > 65535:
         raise LocalError(f"an encrypted payload of {length} bytes does not fit its length field")
     return build_header(header, SK, LENGTH + length) + GENERIC.pack(first, 0, length)

@@ -1,4 +1,4 @@
-"""The payloads of IKEv2 as values, one frozen dataclass each; every one is built and parsed by a row of table.py."""
+"""The payloads of IKEv2 as values, one record each; every one is built and parsed by a row of table.py."""
 
 from __future__ import annotations
 

@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 
 from xdpsec.errors import PeerError
 from xdpsec.numbers import FIRST_STATUS, Protocol
 from xdpsec.wire import limits
 from xdpsec.wire.reader import Malformed, Reader
+from xdpsec.wire.record import record
 
 NOTIFY = Struct("!BBH")  # protocol, SPI size, type
 DELETE = Struct("!BBH")  # protocol, SPI size, SPIs
 SPI_SIZES: dict[int, int] = {Protocol.IKE: 0, Protocol.AH: 4, Protocol.ESP: 4}
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Notify:
     """`protocol` and `spi` name an SA of ESP or AH when the notify is about one (REKEY_SA, CHILD_SA_NOT_FOUND)."""
 
@@ -29,7 +29,7 @@ class Notify:
         return self.kind < FIRST_STATUS
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Delete:
     """Protocol IKE: this IKE SA, no SPI. ESP and AH: SAs by the SPI that the sender receives on, 4 bytes each."""
 
@@ -58,8 +58,9 @@ def parse_delete(reader: Reader) -> Delete:
         raise Malformed(f"delete payload: {count} SPIs, more than {limits.SPIS}")
     if size != SPI_SIZES.get(protocol, size) or (count > 0) != (size > 0):
         raise Malformed(f"delete payload: {count} SPIs of {size} bytes for protocol {protocol}")
-    spis = tuple([reader.take(size) for _ in range(count)])
-    return Delete(protocol, spis)
+    data = reader.take(count * size)
+    spis = [data[at : at + size] for at in range(0, len(data), size)] if size else []
+    return Delete(protocol, tuple(spis))
 
 
 def build_delete(value: Delete) -> bytes:

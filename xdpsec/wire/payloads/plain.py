@@ -5,10 +5,10 @@ What the bytes mean is known to crypto and identity, not here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 
 from xdpsec.wire.reader import Malformed, Reader
+from xdpsec.wire.record import record
 
 GROUP = Struct("!H2x")
 KIND = Struct("!B3x")
@@ -16,7 +16,7 @@ ENCODING = Struct("!B")
 NONCE_LENGTHS = range(16, 257)  # RFC 7296 sec. 3.9
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeyExchange:
     """`data` is the public value in the group's own layout, or a KEM's key or ciphertext."""
 
@@ -24,25 +24,25 @@ class KeyExchange:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IdInitiator:
     kind: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class IdResponder:
     kind: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Certificate:
     encoding: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CertificateRequest:
     """`authorities`: SHA-1 hashes of public keys, 20 bytes each, one after the other."""
 
@@ -50,32 +50,32 @@ class CertificateRequest:
     authorities: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Auth:
     method: int
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Nonce:
     """16 to 256 bytes."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VendorId:
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Eap:
     """One EAP packet, whole (RFC 3748 sec. 4)."""
 
     data: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Unknown:
     """A payload whose number we do not know and that need not be understood; `critical` when we build one that must."""
 

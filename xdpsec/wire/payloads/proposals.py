@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from enum import IntEnum
 from struct import Struct
 from typing import NamedTuple
@@ -11,12 +10,17 @@ from typing import NamedTuple
 from xdpsec.numbers import KEY_LENGTH, Encr, Esn, Integ, Ke, Prf, Protocol, TransformType
 from xdpsec.wire import limits
 from xdpsec.wire.reader import Malformed, Reader
+from xdpsec.wire.record import new, record
 
 PROPOSAL = Struct("!BxHBBBB")  # last, length, number, protocol, SPI size, transforms
 TRANSFORM = Struct("!BxHBxH")  # last, length, type, id
 UNMARKED = Struct("!HBxH")  # the same behind the mark of the last
 ATTRIBUTE = Struct("!HH")  # type, then the value (top bit of the type set) or the value's length
+#: Taken once: on the hot path Struct.size costs as much as a comparison.
+PROPOSAL_SIZE, TRANSFORM_SIZE, ATTRIBUTE_SIZE = PROPOSAL.size, TRANSFORM.size, ATTRIBUTE.size
 SHORT = 0x8000
+BITS = SHORT | KEY_LENGTH
+MOST_ATTRIBUTES = range(limits.TRANSFORM_ATTRIBUTES)
 MORE_PROPOSALS, MORE_TRANSFORMS = 2, 3
 LAST = {True: b"\0\0", False: bytes((MORE_TRANSFORMS, 0))}
 #: RFC 7296 sec. 3.3.1; IKE has none in IKE_SA_INIT, where the header carries it. Unknown protocols may have any.
@@ -36,7 +40,7 @@ class Transform(NamedTuple):
     others: bytes = b""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Proposal:
     """`spi` has 0, 4 or 8 bytes for the protocols we know."""
 
@@ -46,7 +50,7 @@ class Proposal:
     transforms: tuple[Transform, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class SecurityAssociation:
     """Proposals in the order of preference: one in an answer."""
 
@@ -70,12 +74,12 @@ def _spans(data: bytes) -> list[tuple[int, int]]:
     spans: list[tuple[int, int]] = []
     at, transforms = 0, 0
     while at < len(data) or not spans:
-        if at + PROPOSAL.size > len(data):
+        if at + PROPOSAL_SIZE > len(data):
             raise Malformed("SA payload: a proposal is cut short")
         last, length, _, _, _, count = PROPOSAL.unpack_from(data, at)
         end = at + length
         transforms += count
-        if length < PROPOSAL.size or end > len(data):
+        if length < PROPOSAL_SIZE or end > len(data):
             raise Malformed(f"SA payload: a proposal claims {length} bytes of {len(data) - at}")
         if last != (MORE_PROPOSALS if end < len(data) else 0):
             raise Malformed("SA payload: the mark of the last proposal is not on the last one")
@@ -90,19 +94,20 @@ def _parse_proposal(data: bytes, at: int, end: int) -> Proposal:
     _, _, number, protocol, size, count = PROPOSAL.unpack_from(data, at)
     if size not in SPI_SIZES.get(protocol, (size,)):
         raise Malformed(f"SA payload: an SPI of {size} bytes for protocol {protocol}")
-    spi = data[at + PROPOSAL.size : at + PROPOSAL.size + size]
-    at += PROPOSAL.size + size
+    spi = data[at + PROPOSAL_SIZE : at + PROPOSAL_SIZE + size]
+    at += PROPOSAL_SIZE + size
     transforms: list[Transform] = []
     for more in range(count - 1, -1, -1):
-        if at + TRANSFORM.size > end:
+        if at + TRANSFORM_SIZE > end:
             raise Malformed("SA payload: a transform is cut short")
         length = data[at + 2] << 8 | data[at + 3]
         stop = at + length
-        if length < TRANSFORM.size or stop > end:
+        if length < TRANSFORM_SIZE or stop > end:
             raise Malformed(f"SA payload: a transform claims {length} bytes of {end - at}")
         if data[at] != (MORE_TRANSFORMS if more else 0):
             raise Malformed("SA payload: the mark of the last transform is not on the last one")
-        transforms.append(COMMON.get(data[at + 2 : stop]) or _parse_transform(data[at:stop]))
+        common = COMMON.get(data[at + 2 : stop]) if length <= LONGEST else None
+        transforms.append(common or _parse_transform(data, at, stop))
         at = stop
     if at != end:
         raise Malformed(f"SA payload: a proposal of {count} transforms and {end - at} bytes that are none")
@@ -112,32 +117,33 @@ def _parse_proposal(data: bytes, at: int, end: int) -> Proposal:
 def _build_proposal(value: Proposal, last: bool) -> bytes:
     final = len(value.transforms) - 1
     transforms = b"".join([_build_transform(each, index == final) for index, each in enumerate(value.transforms)])
-    length = PROPOSAL.size + len(value.spi) + len(transforms)
+    length = PROPOSAL_SIZE + len(value.spi) + len(transforms)
     mark = 0 if last else MORE_PROPOSALS
     fixed = PROPOSAL.pack(mark, length, value.number, value.protocol, len(value.spi), len(value.transforms))
     return fixed + value.spi + transforms
 
 
-def _parse_transform(data: bytes) -> Transform:
-    """One transform with exactly its own bytes."""
-    _, _, kind, number = TRANSFORM.unpack_from(data)
-    bits, others, at, count = 0, b"", TRANSFORM.size, 0
-    while at < len(data):
-        count += 1
-        if count > limits.TRANSFORM_ATTRIBUTES:
-            raise Malformed(f"SA payload: a transform has more than {limits.TRANSFORM_ATTRIBUTES} attributes")
-        if at + ATTRIBUTE.size > len(data):
+def _parse_transform(data: bytes, at: int, stop: int) -> Transform:
+    _, _, kind, number = TRANSFORM.unpack_from(data, at)
+    start = at = at + TRANSFORM_SIZE
+    bits, others = 0, data[start:stop]
+    for _ in MOST_ATTRIBUTES:
+        if at == stop:
+            break
+        if at + ATTRIBUTE_SIZE > stop:
             raise Malformed("SA payload: an attribute of a transform is cut short")
         attribute, value = ATTRIBUTE.unpack_from(data, at)
-        end = at + ATTRIBUTE.size + (0 if attribute & SHORT else value)
-        if end > len(data):
-            raise Malformed(f"SA payload: an attribute of a transform is {end - len(data)} bytes too short")
-        if attribute == SHORT | KEY_LENGTH and value and not bits:
-            bits = value
-        else:
-            others += data[at:end]
+        end = at + ATTRIBUTE_SIZE
+        if attribute < SHORT:
+            end += value
+            if end > stop:
+                raise Malformed(f"SA payload: an attribute of a transform is {end - stop} bytes too short")
+        elif attribute == BITS and value and not bits:
+            bits, others = value, data[start:at] + data[end:stop]
         at = end
-    return Transform(kind, number, bits, others)
+    if at != stop:
+        raise Malformed(f"SA payload: a transform has more than {limits.TRANSFORM_ATTRIBUTES} attributes")
+    return new(Transform, (kind, number, bits, others))
 
 
 def _build_transform(value: Transform, last: bool) -> bytes:
@@ -146,8 +152,8 @@ def _build_transform(value: Transform, last: bool) -> bytes:
 
 def _encode(value: Transform) -> bytes:
     """The transform behind its mark."""
-    attributes = (ATTRIBUTE.pack(SHORT | KEY_LENGTH, value.bits) if value.bits else b"") + value.others
-    return UNMARKED.pack(TRANSFORM.size + len(attributes), value.type, value.id) + attributes
+    attributes = (ATTRIBUTE.pack(BITS, value.bits) if value.bits else b"") + value.others
+    return UNMARKED.pack(TRANSFORM_SIZE + len(attributes), value.type, value.id) + attributes
 
 
 def _common() -> Iterable[tuple[bytes, Transform]]:
@@ -168,4 +174,5 @@ def _common() -> Iterable[tuple[bytes, Transform]]:
 
 
 COMMON = dict(_common())
+LONGEST = TRANSFORM_SIZE + ATTRIBUTE_SIZE  # of them
 ENCODED = {value: octets for octets, value in COMMON.items()}

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from struct import Struct
 from typing import NamedTuple
 
 from xdpsec.numbers import TsType
 from xdpsec.wire.reader import Malformed, Reader
+from xdpsec.wire.record import new, record
 
 COUNT = Struct("!B3x")
 SELECTOR = Struct("!BBH")  # type, IP protocol, length
-RANGES: dict[int, Struct] = {TsType.IPV4_ADDR_RANGE: Struct("!HH4s4s"), TsType.IPV6_ADDR_RANGE: Struct("!HH16s16s")}
+#: The same, then ports and addresses, of the types that we know.
+RANGES = {
+    int(TsType.IPV4_ADDR_RANGE): Struct("!BBHHH4s4s"),
+    int(TsType.IPV6_ADDR_RANGE): Struct("!BBHHH16s16s"),
+}
+READ = {kind: (layout.unpack_from, layout.size) for kind, layout in RANGES.items()}
 OPAQUE = (65535, 0)  # RFC 7296 sec. 3.13.1: the one range of ports that may run backwards
 
 
@@ -30,12 +35,12 @@ class Selector(NamedTuple):
     last: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TsInitiator:
     selectors: tuple[Selector, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class TsResponder:
     selectors: tuple[Selector, ...]
 
@@ -62,20 +67,23 @@ def _parse_selectors(reader: Reader) -> tuple[Selector, ...]:
     for _ in range(count):
         if at + SELECTOR.size > stop:
             raise Malformed(f"{reader.what}: a selector is cut short")
-        kind, protocol, length = SELECTOR.unpack_from(data, at)
-        start, at = at + SELECTOR.size, at + length
-        if start > at or at > stop:
-            raise Malformed(f"{reader.what}: a selector claims {length} bytes of {stop - start + SELECTOR.size}")
-        layout = RANGES.get(kind)
-        if layout is None:
-            found.append(Selector(kind, protocol, 0, 0, data[start:at], b""))
-            continue
-        if start + layout.size != at:
-            raise Malformed(f"{reader.what}: a selector of type {kind} has {length} bytes")
-        first_port, last_port, first, last = layout.unpack_from(data, start)
-        if first > last or (first_port > last_port and (first_port, last_port) != OPAQUE):
-            raise Malformed(f"{reader.what}: a range runs backwards")
-        found.append(Selector(kind, protocol, first_port, last_port, first, last))
+        known = READ.get(data[at])
+        if known is None:
+            kind, protocol, length = SELECTOR.unpack_from(data, at)
+            if length < SELECTOR.size or at + length > stop:
+                raise Malformed(f"{reader.what}: a selector claims {length} bytes of {stop - at}")
+            found.append(new(Selector, (kind, protocol, 0, 0, data[at + SELECTOR.size : at + length], b"")))
+        else:
+            unpack, size = known
+            if at + size > stop:
+                raise Malformed(f"{reader.what}: a selector of type {data[at]} is cut short")
+            kind, protocol, length, first_port, last_port, first, last = unpack(data, at)
+            if length != size:
+                raise Malformed(f"{reader.what}: a selector of type {kind} has {length} bytes")
+            if first > last or (first_port > last_port and (first_port, last_port) != OPAQUE):
+                raise Malformed(f"{reader.what}: a range runs backwards")
+            found.append(new(Selector, (kind, protocol, first_port, last_port, first, last)))
+        at += length
     reader.at = at
     return tuple(found)
 
@@ -84,5 +92,5 @@ def _build_selector(value: Selector) -> bytes:
     layout = RANGES.get(value.kind)
     if layout is None:
         return SELECTOR.pack(value.kind, value.protocol, SELECTOR.size + len(value.first)) + value.first
-    fixed = SELECTOR.pack(value.kind, value.protocol, SELECTOR.size + layout.size)
-    return fixed + layout.pack(value.first_port, value.last_port, value.first, value.last)
+    kind, protocol, *range_of = value
+    return layout.pack(kind, protocol, layout.size, *range_of)
