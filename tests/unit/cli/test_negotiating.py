@@ -305,7 +305,7 @@ def test_keys_are_given_only_while_somebody_reads(scene: Scene, tmp_path: Path) 
             assert scene.ike.keys is not None
             scene.ike.keys._last, scene.ike.keys._rows = 1, type(scene.ike.keys._rows)(["row"])
             reader.send_signal(signal.SIGINT)
-            said = reader.communicate(timeout=20)[1]
+            said = reader.communicate(timeout=60)[1]
         finally:
             reader.kill()
         _until(lambda: scene.ike.keys is None)
@@ -315,7 +315,7 @@ def test_keys_are_given_only_while_somebody_reads(scene: Scene, tmp_path: Path) 
 
 
 def _until(true: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not true():
         assert time.monotonic() < deadline
         time.sleep(0.02)

@@ -42,22 +42,22 @@ def test_what_nobody_wrote_down_is_removed_too(lab: Lab) -> None:
     subprocess.run(["ip", "netns", "add", f"{lab.name}-x"], check=True)
     argv = ["ip", "netns", "exec", f"{lab.name}-x", *ASLEEP]
     stray = subprocess.Popen(argv, stdout=subprocess.PIPE, start_new_session=True)
-    Lines(stray.stdout, "sh").until(lambda line: line == "inside", 10)
+    Lines(stray.stdout, "sh").until(lambda line: line == "inside", 60)
     (lab.directory / "deep").mkdir()
     lab.close()
-    assert stray.wait(5) == -15
+    assert stray.wait(60) == -15
     assert left(lab) == []
 
 
 def test_a_kept_lab_stays_until_it_is_removed_by_name(lab: Lab) -> None:
     process = lab.start(lab.namespace("a"), ASLEEP, stdout=subprocess.PIPE)
-    Lines(process.stdout, "sh").until(lambda line: line == "inside", 10)
+    Lines(process.stdout, "sh").until(lambda line: line == "inside", 60)
     lab.leave_running()
     lab.close()
     assert process.poll() is None
     assert len(left(lab)) == 2
     assert labs.remove(lab.name)
-    assert process.wait(5) == -15
+    assert process.wait(60) == -15
     assert left(lab) == []
     assert not labs.remove(lab.name)
 
@@ -80,7 +80,7 @@ def test_a_line_that_never_comes(lab: Lab) -> None:
         silent.until(lambda line: True, 0.05)
     ended = Lines(lab.start(namespace, ["sh", "-c", "echo some last words"], stdout=subprocess.PIPE).stdout, "sh")
     with pytest.raises(LabError, match="ended too early; its last word was: some last words"):
-        ended.until(lambda line: line == "other", 10)
+        ended.until(lambda line: line == "other", 60)
 
 
 @pytest.mark.parametrize(
@@ -91,7 +91,7 @@ def test_ready_or_dead_whichever_comes_first(lab: Lab, program: str, came: bool)
     head = "import os, socket; a = os.environ['NOTIFY_SOCKET']; s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); "
     argv = ["python3", "-c", head + program]
     process = lab.start(lab.namespace("a"), argv, env=notification.environment)
-    assert notification.wait(process, 10) is came
+    assert notification.wait(process, 60) is came
 
 
 def test_a_capture_sees_everything_up_to_its_mark(lab: Lab) -> None:

@@ -61,7 +61,7 @@ def ping(target: str, inside: str = "", source: str = "") -> tuple[bool, str]:
     """Does one echo come back? And what ping said."""
     words = ["ip", "netns", "exec", inside] if inside else []
     words += ["ping", "-n", "-c1", "-W1", *(["-I", source] if source else []), target]
-    done = subprocess.run(words, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(words, capture_output=True, text=True, timeout=60, check=False)
     return done.returncode == 0, done.stdout
 
 
