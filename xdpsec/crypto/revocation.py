@@ -115,14 +115,14 @@ class Revocation:
                     return url
         return ""
 
-    def take(self, url: str, body: bytes | None, wall: float) -> bool:
-        """The result of a fetch, None = it failed. True when it was what was asked for; else the URL rests a while, for
-        those who asked."""
+    def take(self, url: str, body: bytes | None, wall: float, rest: float = RETRY) -> bool:
+        """The result of a fetch, None = it failed. True when it was what was asked for; else the URL rests so many
+        seconds, for those who asked."""
         questions = [question for question in self._wanted if question[0] == url]
-        kept = [self._take(question, body, wall) for question in questions]  # each, not up to the first
+        kept = [self._take(question, body, wall, rest) for question in questions]  # each, not up to the first
         return any(kept)
 
-    def _take(self, question: _Question, body: bytes | None, wall: float) -> bool:
+    def _take(self, question: _Question, body: bytes | None, wall: float, rest: float) -> bool:
         wanted = self._wanted.pop(question)
         kept = body is not None and (
             self.staple(body, wanted.certificate, wanted.issuer, wall)
@@ -131,7 +131,7 @@ class Revocation:
         )
         # Also what is kept rests: if it does not answer the question, asking again at once would not help.
         _bound(self._failed, MAX_FAILED)
-        self._failed[question] = wall + (FRESH if kept else RETRY)
+        self._failed[question] = wall + (FRESH if kept else rest)
         return kept
 
     def staple(self, body: bytes, certificate: x509.Certificate, issuer: x509.Certificate, wall: float) -> bool:

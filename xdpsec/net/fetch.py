@@ -26,6 +26,10 @@ _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |$)")
 Forbidden = Callable[[str], bool]
 
 
+class Busy(LocalError):
+    """It was not tried: more wait already than may."""
+
+
 @dataclass(frozen=True, slots=True)
 class _Target:
     """A URL taken apart."""
@@ -68,11 +72,11 @@ class Fetcher:
         self._tasks: dict[str, asyncio.Task[bytes]] = {}
 
     async def get(self, url: str) -> bytes:
-        """The body; LocalError, a sentence, when it cannot or may not be had."""
+        """The body; LocalError, a sentence, when it cannot or may not be had, Busy when it was not tried."""
         task = self._tasks.get(url)
         if task is None:
             if len(self._tasks) >= WAITING:
-                raise LocalError("too many fetches are waiting; try later")
+                raise Busy("too many fetches are waiting; try later")
             task = asyncio.create_task(self._timed(url))
             self._tasks[url] = task
             task.add_done_callback(lambda done: self._ended(url, done))

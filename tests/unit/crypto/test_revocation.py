@@ -150,6 +150,13 @@ def test_a_fetch_that_fails(root: Authority, mode: str, body: bytes | None) -> N
     assert wants(root, known, leaf, mode=mode, wall=NOW + RETRY) == url
 
 
+def test_a_fetch_that_was_not_tried_rests_as_long_as_it_is_told(root: Authority) -> None:
+    leaf, known = issue(root, POINTS), Revocation()
+    assert not known.take(wants(root, known, leaf), None, NOW, 5.0)
+    verify(root, known, leaf, wall=NOW + 4)
+    assert wants(root, known, leaf, wall=NOW + 5) == CRL_URL
+
+
 def test_a_fetched_crl_must_be_the_issuer_s(tmp_path: Path, root: Authority) -> None:
     namesake = Authority(tmp_path, "/C=DE/CN=root", kind="p384")
     stranger = Authority(tmp_path, "/CN=stranger")

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from openssl import key
 from pair import PSK, Exactly, Pair, downs, fqdn, mirrored, pair, peer, ups
 
-from xdpsec.crypto.revocation import Revocation
+from xdpsec.crypto.revocation import MAX_URLS, Revocation
 from xdpsec.crypto.signing import Signer
 from xdpsec.crypto.trust import MAX_CHAIN, Trust
 from xdpsec.ike.events import FetchWanted, IkeDown, WorkWanted
@@ -244,6 +244,33 @@ def test_revocation_by_url(tmp_path: Path, mode: str, revoke: bool, body: bool) 
     assert ("has been revoked" in both.b.why()) is revoke
     assert ("nobody says" in both.b.why()) is (mode == "strict" and not body)
     assert len(both.b.told(FetchWanted)) == 1
+
+
+@pytest.mark.parametrize(("mode", "last", "up"), [
+    ("if-available", False, True), ("strict", False, False), ("strict", True, True),
+])  # fmt: skip
+def test_every_url_is_tried_and_the_last_answer_heard(tmp_path: Path, mode: str, last: bool, up: bool) -> None:
+    """A certificate names as many as we ask; all fail but perhaps the last."""
+    root = Authority(tmp_path, "/CN=root")
+    points = ",".join(f"URI:http://pki.example.org/{at}" for at in range(MAX_URLS))
+    access = ",".join(f"OCSP;URI:http://ocsp.example.org/{at}" for at in range(MAX_URLS))
+    ours = signer(root, "a", "p256", f"crlDistributionPoints={points}\nauthorityInfoAccess={access}\n")
+    known = Revocation()
+    both = certified(root, ours, signer(root, "b"))
+    (other,) = both.b.peers
+    both.b.peers = (replace(other, remote_auth=RemoteAuth(trust=Trust([root.certificate], known, mode))),)
+    both.b.works = False
+    both.connect()
+    for at in range(1, 2 * MAX_URLS + 1):
+        both.run(1.0)
+        wanted = both.b.told(FetchWanted)
+        assert len(wanted) == at
+        known.take(wanted[-1].urls[0], crl(root) if last and at == 2 * MAX_URLS else None, NOW)
+        both.b.machine.answer(wanted[-1].ticket, None, both.now)
+        both.settle()
+    both.run(1.0)
+    assert bool(ups(both.a)) is up, both.b.why()
+    assert ("nobody says" in both.b.why()) is not up
 
 
 # --- which signature ---

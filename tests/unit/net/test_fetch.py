@@ -254,7 +254,7 @@ def test_the_same_is_fetched_once_and_not_too_much_waits() -> None:
         held.clear()
         many = [asyncio.ensure_future(fetcher.get(f"http://127.0.0.1:{port}/{at}")) for at in range(fetch.WAITING + 1)]
         await until(seen, 1 + fetch.AT_ONCE)
-        with pytest.raises(LocalError, match="too many"):
+        with pytest.raises(fetch.Busy, match="too many"):
             await many[-1]
         await fetcher.close()
         await asyncio.gather(*many, return_exceptions=True)

@@ -105,12 +105,13 @@ def judge(
 def _verified(m: Machine, trust: Trust, identity: Identity, payloads: Sequence[Payload]) -> Steps[Any]:
     """The public key that speaks for `identity`; the host is sent for revocation lists where need be."""
     chain, staples = certificates(payloads)
-    for _ in range(FETCHES):
+    for left in reversed(range(FETCHES + 1)):
         try:
             return trust.verify(chain, identity, m.host.wall(), staples)
         except NeedsFetch as question:
             urls = question.urls
-        yield Fetch(urls)
+        if left:
+            yield Fetch(urls)
     raise refused("the revocation of the peer's certificate cannot be known")
 
 
