@@ -9,13 +9,15 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from attacker import Attacker
 from pair import GCM, A, B, Exactly, Pair, Side, downs, established, fqdn, mirrored, pair, peer, ups
 
 from xdpsec.ike.events import IkeDown, Note, Path
 from xdpsec.ike.settings import Algorithm, IkeOffer, LocalAuth, PeerSettings, Ppk, RemoteAuth
 from xdpsec.ike.v2.machine import Machine
 from xdpsec.ike.v2.sa import State
-from xdpsec.numbers import Encr, Ke, NotifyType, Prf
+from xdpsec.numbers import Encr, ExchangeType, Ke, NotifyType, Prf, Protocol
+from xdpsec.wire.payloads import Delete, Notify, Payload
 
 FAILED = ("authentication", NotifyType.AUTHENTICATION_FAILED)
 
@@ -54,10 +56,9 @@ def test_responder_refuses(theirs: dict[str, Any], sentence: str) -> None:
 
 
 def test_initiator_refuses_a_responder_with_another_secret() -> None:
-    """The responder believes in an SA that the initiator does not: it is told so, with a delete."""
+    """The responder believes in an SA that the initiator does not: it is told so, with a delete, and why."""
     both = finished(peer(), mirrored(peer(), local_auth=LocalAuth(psk=b"another")))
-    assert downs(both.a) == [FAILED]
-    assert downs(both.b) == [("deleted", 0)]
+    assert downs(both.a) == downs(both.b) == [FAILED]
     assert not both.a.installed
     assert not both.b.installed
 
@@ -209,3 +210,19 @@ def test_both_begin_at_once_and_one_connection_stays(seed: int, ahead: float) ->
     assert [len(ones) for ones in alive] == [1, 1]
     assert alive[0][0].sa.spi_i == alive[1][0].sa.spi_i
     both.agree()
+
+
+# --- a peer that believes us not ---
+
+
+@pytest.mark.parametrize("beside", [(), (Delete(Protocol.IKE),)])
+def test_an_initiator_that_refuses_our_proof_says_so_afterwards(beside: tuple[Payload, ...]) -> None:
+    """RFC 7296 sec. 2.21.2: in the exchange behind IKE_AUTH, and it need not delete what it never took for made."""
+    doubter = Attacker().established()
+    said = (Notify(NotifyType.AUTHENTICATION_FAILED), *beside)
+    assert doubter.ask(ExchangeType.INFORMATIONAL, said) == ()
+    (down,) = doubter.downs()
+    assert (down.reason, down.notify) == FAILED
+    assert down.text == "the peer refuses us: AUTHENTICATION_FAILED; we said to be b"
+    assert not doubter.b.installed
+    assert not doubter.machine.stands

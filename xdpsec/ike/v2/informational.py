@@ -9,40 +9,49 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
+from xdpsec.ike.identities import show
 from xdpsec.ike.v2 import children, mobike, rekey_ike
 from xdpsec.ike.v2.flow import Ask, Fresh, Received, Reply, Steps
 from xdpsec.ike.v2.sa import IkeSa, State
 from xdpsec.numbers import ExchangeType, NotifyType, Protocol, name_of
+from xdpsec.wire.message import find_notify
 from xdpsec.wire.payloads import Delete, Notify
 
 if TYPE_CHECKING:
     from xdpsec.ike.v2.machine import Machine
 
 INFORMATIONAL = ExchangeType.INFORMATIONAL
+DELETED = ("deleted", "the peer deleted the IKE SA", 0)
 
 
 # --- the peer asks ------------------------------------------------------------------------------------------
 
 
 def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
-    """A delete of the IKE SA answers with nothing, of children with the other halves (sec. 1.4.1)."""
+    """A delete of the IKE SA answers with nothing, of children with the other halves (sec. 1.4.1). Who began and does
+    not believe our proof says so here, and need not delete what it never took for made (sec. 2.21.2)."""
     yield from ()
     deletes = [value for value in received.payloads if type(value) is Delete]
+    doubted = find_notify(received.payloads, NotifyType.AUTHENTICATION_FAILED) is not None
     # commit
     for notify in received.payloads:
         if type(notify) is Notify and notify.is_error:
             m.note("warning", "the peer reports an error", ("notify", name_of(NotifyType, notify.kind)))
-    if any(value.protocol == Protocol.IKE for value in deletes):
+    if doubted or any(value.protocol == Protocol.IKE for value in deletes):
         rekey_ike.deleted(m, sa)
-        sa.leaving = True
+        sa.leaving = ("authentication", _doubt(m), NotifyType.AUTHENTICATION_FAILED) if doubted else DELETED
         return ()
     return *children.deleted(m, sa, deletes), *mobike.answer(m, sa, received)
 
 
 def settle(m: Machine, sa: IkeSa) -> None:
     """The reply to a delete of the IKE SA has left."""
-    if sa.leaving:
-        m.bury(sa, "deleted", "the peer deleted the IKE SA")
+    if sa.leaving is not None:
+        m.bury(sa, *sa.leaving)
+
+
+def _doubt(m: Machine) -> str:
+    return f"the peer refuses us: AUTHENTICATION_FAILED; we said to be {show(m.settings.local_id)}"
 
 
 # --- we ask -------------------------------------------------------------------------------------------------

@@ -221,7 +221,7 @@ class IkeSa:
         self.reauth_at = 0.0  # 0 = never
         self.leave_at = 0.0  # when another talk with the peer has taken over, 0 = none has
         self.seen_as = 0  # hash of where the peer last said that it sees us (mobike.py), 0 = not asked yet
-        self.leaving = False  # the peer deletes this SA; our reply is on its way
+        self.leaving: tuple[str, str, int] | None = None  # the peer ends this SA, our reply is on its way: as farewell
         self.farewell = ("deleted", "", 0)  # what IkeDown will say once this SA has been deleted: reason, text, notify
 
     @property
