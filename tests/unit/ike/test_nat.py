@@ -144,6 +144,48 @@ def test_new_mapping_is_followed_when_esp_alone_shows_it(mobike: bool, who: str,
     assert [event.path for event in side.told(PathChanged)[-1:]] == [after] * follows
 
 
+@pytest.mark.parametrize(("who", "follows"), [("a", False), ("b", True)])
+def test_whom_an_end_behind_a_nat_follows(who: str, follows: bool) -> None:
+    """Both are behind one. Who called does not follow (sec. 2.23): a packet that somebody sent on from elsewhere would
+    break the talk. Who is called there is behind one that stays as it is, and its callers' do not."""
+    public, moved = "203.0.113.2", "203.0.113.77"
+    ours = peer(remote=public, mobike=False, dpd=30.0)
+    both, ends = pair(ours, mirrored(ours, remote="", local=B)), {"a": OUTSIDE, "b": public}
+
+    def translate(sender: str, path: Path) -> Path:
+        return replace(path, local=ends[sender], remote=B if sender == "a" else A)
+
+    both.translate = translate
+    both.connect()
+    both.run(5.0)
+    side = both.side(who)
+    assert (side.sa.nat_here, side.sa.nat_there) == (True, True)
+    before = side.sa.path
+    ends["b" if who == "a" else "a"] = moved
+    both.run(60.0)
+    (child,) = side.installed.values()
+    side.machine.seen(child.spi_in, moved, before.remote_port, both.now)
+    both.settle()
+    assert side.sa.path == (replace(before, remote=moved) if follows else before)
+    assert both.up()
+
+
+@pytest.mark.parametrize(("who", "follows"), [("a", False), ("b", True)])
+def test_esp_alone_moves_as_ike_does(who: str, follows: bool) -> None:
+    public = "203.0.113.2"
+    ours = peer(remote=public, mobike=False, dpd=0.0)
+    both = pair(ours, mirrored(ours, remote="", local=B))
+    both.translate = lambda sender, path: replace(
+        path, local=OUTSIDE if sender == "a" else public, remote=B if sender == "a" else A
+    )
+    both.connect()
+    both.run(5.0)
+    side = both.side(who)
+    (child,) = side.installed.values()
+    side.machine.seen(child.spi_in, "203.0.113.77", 62_000, both.now)
+    assert (side.sa.path.remote == "203.0.113.77") is follows
+
+
 def test_forged_message_moves_nothing() -> None:
     both = behind_nat(mobike=False)
     both.connect()

@@ -83,8 +83,8 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
         child.prove_at = 0.0  # who asks anew has the answers to what it asked before
     received = _parse(head, opened, data, path, None)
     row = _row(flow, sa, Role.ASKED, head.exchange)
-    if sa.state == State.KEYED or (sa.nat_there and not sa.mobike):
-        m.follow(sa, path)  # RFC 7296 sec. 2.23
+    if sa.state == State.KEYED or follows(m, sa):
+        m.follow(sa, path)
     reply = yield from row.handler(m, sa, received)
     if not sa.dead:
         answer(m, sa, head, reply, path)
@@ -92,6 +92,13 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
             row.after(m, sa)
         if row.next is not None:
             m.enter(sa, row.next)
+
+
+def follows(m: Machine, sa: IkeSa) -> bool:
+    """Where an authentic packet came from is where the peer behind a NAT is now, unless MOBIKE does it (RFC 7296 sec.
+    2.23). Not for who called from behind a NAT itself: anybody on the way could send one on from elsewhere, and the end
+    that was called does not move. Who is called there is behind one that stays as it is."""
+    return sa.nat_there and not sa.mobike and not (sa.nat_here and m.initiator)
 
 
 def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, path: Path) -> Steps[None]:
@@ -106,7 +113,7 @@ def _take_response(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes,
         flow.task = ask.task
         sa.outbox.answered()
         sa.heard = m.now
-        if sa.nat_there and not sa.mobike:
+        if follows(m, sa):
             m.follow(sa, path)
     if sa.state == State.CLOSING and not ask.task.ready(sa):
         sa.asking = None  # what we asked before we took leave

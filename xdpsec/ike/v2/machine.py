@@ -216,11 +216,10 @@ class Machine:
         self._turn()
 
     def seen(self, spi_in: int, remote: str, port: int, now: float) -> None:
-        """New authentic packets of this child, in UDP, come from there. Whoever is not behind a NAT itself follows a
-        peer that is, unless MOBIKE does it (RFC 7296 sec. 2.23)."""
+        """New authentic packets of this child, in UDP, come from there."""
         self.now = now
         for sa in self.sas:
-            if spi_in in sa.children and sa.nat_there and not sa.nat_here and not sa.mobike:
+            if spi_in in sa.children and dispatch.follows(self, sa):
                 self.follow(sa, replace(sa.path, remote=remote, remote_port=port))
         self._turn()
 
