@@ -44,8 +44,10 @@ class Shares:
         return peer, ike if peer in self._guests else 0
 
     def may(self, peer: str, ike: int, free: int) -> bool:
-        """One more pair of SAs, where so many slots are free."""
-        if self._used[self._party(peer, ike)] + PAIR <= self._share[peer]:
+        """One more pair of SAs, where so many slots are free. Guests have their shares within that of all of them: each
+        name that their rule allows is one."""
+        within = self._used[self._party(peer, ike)] + PAIR <= self._share[peer]
+        if within and self._used_by[peer] + PAIR <= self._all[peer]:
             return free >= PAIR
         return free - self._owed >= PAIR
 

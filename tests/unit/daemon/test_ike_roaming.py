@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -107,3 +108,23 @@ def test_whoever_is_connected_hears_of_other_addresses_once() -> None:
     assert waits == [32, 64, 96]  # not all in one turn
     roaming.look(everybody, [OLD, NEW], [OLD, NEW])
     assert len(told) == 100
+
+
+def test_peers_at_one_address_have_each_their_own_way() -> None:
+    """Two behind one NAT: the address that one is bound to is not the other's."""
+    peers = [SimpleNamespace(name="bound", local="192.0.2.99"), SimpleNamespace(name="free", local="")]
+    who, moved = parse_identity("x"), {}
+
+    def wish(ike: int, act: Callable[[Any, float], None]) -> bool:
+        act(machine := Machine(True, Sa(True)), 1.0)
+        moved[ike] = machine.told
+        return True
+
+    roaming = Roaming(SimpleNamespace(peers=peers), lambda remote: OLD, wish, lambda seconds, call: None)  # type: ignore[arg-type]
+    ends = {1: ("bound", "192.0.2.99"), 2: ("free", OLD)}
+    both = {
+        ike: IkeUp(ike, name, dataclasses.replace(PATH, local=local), who, who, True, "", False, False, 0.1)
+        for ike, (name, local) in ends.items()
+    }
+    assert roaming.look(both, ["192.0.2.99", OLD], ())
+    assert moved == {}

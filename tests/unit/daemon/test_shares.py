@@ -39,3 +39,14 @@ def test_what_is_left_over() -> None:
         shares.take("branch", 7, 2)
         free -= 2
     assert free == 0  # the only peer may have all
+
+
+def test_guests_together_have_their_peer_s_share_and_no_more() -> None:
+    """Each name that its rule allows is a guest: one with many names takes nothing that is owed to others."""
+    shares, free = Shares(PEERS, 2), ALL + 8
+    for guest in range(2 * ROAD_WARRIORS):
+        while shares.may("road", guest, free):
+            shares.take("road", guest, 2)
+            free -= 2
+    assert free == BRANCH
+    assert shares.may("branch", 7, free)

@@ -43,9 +43,11 @@ class Roaming:
         ways: dict[str, str] = {}
         for ike, event in list(up.items()):
             path = event.path
-            if path.remote not in ways:
-                ways[path.remote] = self._fixed.get(event.peer) or self._route(path.remote)
-            local = ways[path.remote]
+            local = self._fixed.get(event.peer, "")
+            if not local:
+                if path.remote not in ways:
+                    ways[path.remote] = self._route(path.remote)
+                local = ways[path.remote]
             if local and local != path.local:
                 self._move(ike, replace(path, local=local), path.local not in addresses)
             settled = settled and (path.local in addresses or local not in ("", path.local))
