@@ -32,7 +32,7 @@ _AUTHENTICATION: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("", ("auth",), "compare it, local_id and remote_id with the peer's"),
 )  # fmt: skip
 #: Refusal of a child -> the keys of its table to look at.
-_CHILD = {
+_CHILD: dict[int, tuple[str, ...]] = {
     NotifyType.TS_UNACCEPTABLE: ("local", "remote"),
     NotifyType.NO_PROPOSAL_CHOSEN: ("esp",),
     NotifyType.INVALID_KE_PAYLOAD: ("esp",),
@@ -73,7 +73,7 @@ def of_proposal(config: Config, peer: Peer, ike: Ike, text: str) -> str:
 
 
 def of_child(config: Config, child: Child, failed: ChildFailed) -> str:
-    keys = _CHILD.get(NotifyType(failed.notify), ()) if failed.notify else ()
+    keys = _CHILD.get(failed.notify, ())
     if keys == ("esp",) and child.negotiated is not None:
         return of_child_proposal(config, child, failed.text)
     fixes = [_line(config, "peers", child.peer, "children", child.name, key) for key in keys]

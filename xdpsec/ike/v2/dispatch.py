@@ -245,7 +245,8 @@ def refuse(m: Machine, flow: Flow, error: PeerError) -> None:
         m.count("ike_refused", "unauthenticated")
         m.note("info", "an IKE message is refused", *words, stranger=True)
         return
-    m.count("ike_refused", name_of(NotifyType, error.notify))
+    known = not error.notify or error.notify in NotifyType._value2member_map_  # a peer may send any number
+    m.count("ike_refused", name_of(NotifyType, error.notify) if known else "other")
     unknown = head is not None and head.exchange == INIT
     fatal = flow.fatal or unknown or error.notify == NotifyType.INVALID_SYNTAX
     told = fatal or isinstance(error, PeerRefuses)  # by IkeDown, or by the task that was refused
