@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import socket
+
 import pytest
 from ike_rig import CONFIG
 
 from xdpsec.config.loader import parse
 from xdpsec.config.psk import parse_secret
 from xdpsec.daemon.credentials import Credentials
+from xdpsec.daemon.ike import start
 from xdpsec.daemon.ike.files import named
 from xdpsec.daemon.ike.peers import Book, settings
 from xdpsec.errors import ConfigError
@@ -183,3 +187,13 @@ def test_what_is_no_secret(raw: bytes) -> None:
         parse_secret(raw, "f")
     assert caught.value.fix
     assert "zz" not in str(caught.value)
+
+
+def test_there_is_no_way_where_there_is_no_such_family(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A machine without IPv6, and a peer that has nothing else."""
+
+    def refuses(*words: object, **more: object) -> None:
+        raise OSError(errno.EAFNOSUPPORT, "Address family not supported by protocol")
+
+    monkeypatch.setattr(socket, "socket", refuses)
+    assert start.route("2001:db8::1") == ""

@@ -83,12 +83,12 @@ async def _sockets(supervisor: Peer) -> list[int]:
 
 def route(remote: str) -> str:
     """Our address on the way to a peer, "" when there is no way just now."""
-    with socket.socket(socket.AF_INET6 if ":" in remote else socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        try:
+    try:
+        with socket.socket(socket.AF_INET6 if ":" in remote else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.connect((remote, udp.PORTS[0]))
-        except OSError:
-            return ""
-        return str(probe.getsockname()[0])
+            return str(probe.getsockname()[0])
+    except OSError:
+        return ""
 
 
 def build(
