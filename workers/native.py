@@ -7,6 +7,7 @@ says. Calls that fail raise NativeError with the errno.
 from __future__ import annotations
 
 import contextlib
+import functools
 import ipaddress
 import os
 import time
@@ -82,10 +83,12 @@ def prefer() -> None:
             return  # no such kernel, or not allowed
 
 
+@functools.cache
 def verdict_names() -> tuple[str, ...]:
     return tuple(ffi.string(lib.xs_verdict_name(i)).decode() for i in range(lib.XS_V_COUNT))
 
 
+@functools.cache
 def door_verdict_names() -> tuple[str, ...]:
     return tuple(ffi.string(lib.xs_door_verdict_name(i)).decode() for i in range(lib.XS_DOOR_COUNT))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 
 from xdpsec.metrics.values import (
@@ -75,7 +76,18 @@ def view(**more: object) -> View:
         sas=(sa(0, False, 0), sa(0, True, 1), sa(1, False, 2), sa(1, True, 3)),
         metrics=MetricsView("127.0.0.1", 9310),
     )
-    return replace(whole, **more)  # type: ignore[arg-type]
+    made = replace(whole, **more)  # type: ignore[arg-type]
+    return replace(made, children=tuple(_known(made)), faulty=any(sa.error for sa in made.sas))
+
+
+def _known(made: View) -> Iterator[ChildView]:
+    """Children as the gateway knows them: what their SAs say."""
+    serving = {worker.index for worker in made.workers if worker.state == SERVING}
+    for child in made.children:
+        mine = [sa for sa in made.sas if sa.child == child.index]
+        ways = {sa.outbound for sa in mine if not sa.error and sa.worker in serving}
+        error = next((sa.error for sa in mine if sa.error), "")
+        yield replace(child, up=ways == {False, True}, error=error)
 
 
 @dataclass

@@ -11,6 +11,7 @@ import array
 import contextlib
 import dataclasses
 import functools
+import operator
 import os
 import select
 import socket
@@ -138,24 +139,61 @@ def _fixed_reader(kind: Any, hints: Sequence[Any], make: Callable[[list[Any]], A
 
 @functools.cache
 def _writer(kind: Any) -> Callable[[Any], Any]:
-    """As `_plain`; what is wrong in a value stays wrong."""
+    """As `_plain`, and as strict as `_reader` in one go."""
     if isinstance(kind, type) and dataclasses.is_dataclass(kind):
         fields = _field_types(kind)
-        deep = [(i, _writer(hint)) for i, (_, hint) in enumerate(fields) if hint not in _SCALARS]
+        get = _getter([name for name, _ in fields])
+        fill = _fixed_writer([hint for _, hint in fields])
 
         def write(value: Any) -> Any:
-            plain = [getattr(value, name) for name, _ in fields]
-            for i, writer in deep:
-                plain[i] = writer(plain[i])
-            return plain
+            if type(value) is not kind:
+                raise _Wrong
+            return fill(get(value))
 
         return write
     args = typing.get_args(kind)
-    if len(args) == 2 and args[1] is Ellipsis and dataclasses.is_dataclass(args[0]):
-        one: Any = args[0]
-        inner = _writer(one)
-        return lambda value: [inner(item) if type(item) is one else item for item in value]
-    return _plain
+    if len(args) == 2 and args[1] is Ellipsis:
+        return _row_writer(args[0])
+    if typing.get_origin(kind) is tuple:
+        return _fixed_writer(args)
+    raise TypeError(f"{kind} has no place in a message")
+
+
+def _getter(names: Sequence[str]) -> Callable[[Any], tuple[Any, ...]]:
+    if len(names) > 1:
+        return operator.attrgetter(*names)
+    return lambda value: tuple(getattr(value, name) for name in names)
+
+
+def _fixed_writer(hints: Sequence[Any]) -> Callable[[Any], list[Any]]:
+    kinds = _kinds(hints)
+    deep = [(i, _writer(hint)) for i, hint in enumerate(hints) if hint not in _SCALARS]
+
+    def write(values: Any) -> list[Any]:
+        plain = list(values) if isinstance(values, tuple) else []
+        if len(plain) == len(kinds):
+            for i, writer in deep:
+                plain[i] = writer(plain[i])
+        if list(map(type, plain)) != kinds:
+            raise _Wrong
+        return plain
+
+    return write
+
+
+def _row_writer(hint: Any) -> Callable[[Any], list[Any]]:
+    inner = None if hint in _SCALARS else _writer(hint)
+
+    def write(values: Any) -> list[Any]:
+        if not isinstance(values, tuple):
+            raise _Wrong
+        if inner is not None:
+            return list(map(inner, values))
+        if values and set(map(type, values)) != {hint}:
+            raise _Wrong
+        return list(values)
+
+    return write
 
 
 _SCALARS = (int, str, bytes, bool)
@@ -170,10 +208,9 @@ def encode(message: Message, seq: int) -> bytes:
     try:
         kind: Any = cls
         fields = _writer(kind)(message)
-        _reader(kind)(fields)
     except (_Wrong, TypeError):
         _build(cls, _plain(message), cls.__name__)
-        raise
+        raise FramingError(f"{cls.__name__} holds a value of another class") from None
     return typing.cast(bytes, msgpack.packb((number, seq, fields), use_bin_type=True))
 
 

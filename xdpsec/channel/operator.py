@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from xdpsec.channel import negotiation
 
 #: Grows when a word changes its fields or meaning. A gateway answers its own version only.
-VERSION = 4
+VERSION = 5
 
 # --- values inside answers -----------------------------------------------------------------------------------
 
@@ -197,20 +197,22 @@ class Sas:
 
 @dataclass(frozen=True, slots=True)
 class Drops:
-    """Where frames ended: at the door, in the workers, in the sockets between them, per SA."""
+    """Where frames ended: at the door, in the workers, in the sockets between them, per SA. `more`: another page of SAs
+    follows, the rest said again."""
 
     seq: int
     door: tuple[PortDrops, ...]
     workers: tuple[WorkerDrops, ...]
     sockets: tuple[SocketDrops, ...]
     sas: tuple[SaDrops, ...]
+    more: bool
 
 
 Question = Hello | StatusQuery | SasQuery | DropsQuery | negotiation.Question
 Answer = Welcome | Status | Sas | Drops | negotiation.Answer
 
 #: Answers that may come in pages, the last without `more`, and the field that goes on from page to page.
-PAGED: dict[type, str] = {Status: "children", Sas: "rows", negotiation.Peers: "rows"}
+PAGED: dict[type, str] = {Status: "children", Sas: "rows", Drops: "sas", negotiation.Peers: "rows"}
 
 #: id on the wire -> class, part of messages.TABLE.
 TABLE: dict[int, type] = {

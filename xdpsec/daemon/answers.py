@@ -8,12 +8,12 @@ from itertools import islice
 from typing import TypeVar
 
 from xdpsec.channel import operator as words
-from xdpsec.metrics.values import STAGES, Counters, SaView, Source, View, WorkerView
+from xdpsec.metrics.values import STAGES, ChildView, Counters, SaView, Source, WorkerView
 from xdpsec.workers.native import door_verdict_names, verdict_names
 
 NS = 10**9
-#: Rows that are made and sent in one turn of control's loop: some milliseconds, in which no peer is answered.
-PAGE = 100
+#: Rows that are made and sent in one turn of control's loop: a millisecond or two, in which no peer is answered.
+PAGE = 50
 
 Row = TypeVar("Row")
 
@@ -21,11 +21,12 @@ Row = TypeVar("Row")
 def pages(rows: Iterable[Row]) -> Iterator[tuple[tuple[Row, ...], bool]]:
     """(rows, whether more come); one empty page where there are none. Each row is made when its page is."""
     left = iter(rows)
-    page = tuple(islice(left, PAGE))
-    while following := tuple(islice(left, PAGE)):
-        yield page, True
-        page = following
-    yield page, False
+    page = list(islice(left, PAGE + 1))
+    while len(page) > PAGE:
+        following = page.pop()
+        yield tuple(page), True
+        page = [following, *islice(left, PAGE)]
+    yield tuple(page), False
 
 
 MOST = 2**64 - 1
@@ -36,6 +37,8 @@ def _counts(names: Iterable[str], values: Sequence[int]) -> tuple[words.Count, .
 
 
 def _happened(values: Sequence[int]) -> tuple[words.Count, ...]:
+    if not any(values):
+        return ()
     return tuple(count for count in _counts(verdict_names(), values) if count.count)
 
 
@@ -62,7 +65,7 @@ def status(source: Source, seq: int, now: float) -> Iterator[words.Status]:
         troubles=tuple(f"the {barrier.name} is gone: {barrier.error}" for barrier in view.barriers if barrier.error),
         more=False,
     )
-    for page, more in pages(_children(view)):
+    for page, more in pages(map(_child, view.children)):
         yield replace(whole, children=page, more=more)
 
 
@@ -83,25 +86,19 @@ def _worker(worker: WorkerView, counters: Counters, now: float) -> words.WorkerR
     )
 
 
-def _children(view: View) -> Iterator[words.ChildRow]:
-    ups = view.ups()
-    errors = {sa.child: sa.error for sa in reversed(view.sas) if sa.error}
-    return (
-        words.ChildRow(
-            label=child.label,
-            up=child.index in ups,
-            owner=child.owner,
-            local=child.local,
-            remote=child.remote,
-            error=errors.get(child.index, ""),
-        )
-        for child in view.children
+def _child(child: ChildView) -> words.ChildRow:
+    return words.ChildRow(
+        label=child.label,
+        up=child.up,
+        owner=child.owner,
+        local=child.local,
+        remote=child.remote,
+        error=child.error,
     )
 
 
 def sas(source: Source, seq: int, now: float) -> Iterator[words.Sas]:
-    rows = sorted(source.view().sas, key=lambda sa: (sa.child, sa.outbound, sa.spi))
-    for page, more in pages(_sa(source, sa, now) for sa in rows):
+    for page, more in pages(_sa(source, sa, now) for sa in source.view().sas):
         yield words.Sas(seq, page, more)
 
 
@@ -129,10 +126,11 @@ def _sa(source: Source, sa: SaView, now: float) -> words.SaRow:
     )
 
 
-def drops(source: Source, seq: int) -> words.Drops:
+def drops(source: Source, seq: int) -> Iterator[words.Drops]:
+    """In pages of SAs."""
     view, door = source.view(), source.door()
     names = {port.index: port.interface for port in view.ports}
-    return words.Drops(
+    whole = words.Drops(
         seq=seq,
         door=tuple(words.PortDrops(p.interface, _counts(door_verdict_names(), door[p.index])) for p in view.ports),
         workers=tuple(
@@ -145,8 +143,9 @@ def drops(source: Source, seq: int) -> words.Drops:
             )
             for s in source.sockets()
         ),
-        sas=tuple(
-            words.SaDrops(sa.label, sa.direction, _happened(source.slot(sa.slot).drops))
-            for sa in sorted(view.sas, key=lambda sa: (sa.child, sa.outbound, sa.spi))
-        ),
+        sas=(),
+        more=False,
     )
+    rows = (words.SaDrops(sa.label, sa.direction, _happened(source.slot(sa.slot).drops)) for sa in view.sas)
+    for page, more in pages(rows):
+        yield replace(whole, sas=page, more=more)

@@ -17,7 +17,6 @@ from collections.abc import Callable
 import cryptography.hazmat.backends.openssl.backend  # noqa: F401 (imported at the first key else; as above)
 import structlog
 import uvloop
-from prometheus_client import CollectorRegistry
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.framing import ChannelClosed, Received, Wire, close_all
@@ -36,7 +35,8 @@ from xdpsec.daemon.operator import OperatorServer
 from xdpsec.daemon.slots import Slots
 from xdpsec.errors import ConfigError, LocalError
 from xdpsec.metrics.collector import Collector
-from xdpsec.metrics.serve import serve
+from xdpsec.metrics.exposition import Scrapes
+from xdpsec.metrics.serve import Make, serve
 from xdpsec.metrics.shared import Reader
 from xdpsec.metrics.values import MetricsView
 from xdpsec.net.afxdp import statistics
@@ -120,7 +120,8 @@ class Control:
 
     async def _serve_metrics(self, gateway: Gateway, source: Reader) -> None:
         """In a thread: the server asks for the name of its address, which may wait for DNS."""
-        gateway.metrics = await asyncio.to_thread(serve_metrics, self._config, source)
+        scrapes = Scrapes(Collector(source).steps)
+        gateway.metrics = await asyncio.to_thread(serve_metrics, self._config, scrapes.ask)
 
     def _source(self, gateway: Gateway, maps: DoorMaps) -> Reader:
         start = self._start
@@ -144,13 +145,11 @@ def _share(loop: asyncio.AbstractEventLoop, lines: Lines, line: str) -> None:
         loop.call_soon_threadsafe(lines.add, line)
 
 
-def serve_metrics(config: Config, source: Reader) -> MetricsView:
+def serve_metrics(config: Config, make: Make) -> MetricsView:
     """Answers Prometheus in a thread of its own. That nobody can listen there stops no packet."""
     host, port = config.gateway.metrics_host, config.gateway.metrics_port
-    registry = CollectorRegistry()
-    registry.register(Collector(source))
     try:
-        serve(registry, host, port)
+        serve(make, host, port)
     except OSError as error:
         log.error("metrics are not served", address=host, port=port, error=error.strerror, fix="set gateway.metrics")
         return MetricsView(host, port, f"cannot listen on {host} port {port}: {error.strerror}; set gateway.metrics")

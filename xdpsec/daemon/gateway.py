@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
 
@@ -30,7 +30,7 @@ from xdpsec.daemon.seats import Seats
 from xdpsec.daemon.setup import Security
 from xdpsec.daemon.slots import Slots
 from xdpsec.daemon.snapshot import Snapshots
-from xdpsec.metrics.values import BarrierView, ChildView, MetricsView, Port, View
+from xdpsec.metrics.values import SERVING, BarrierView, ChildView, MetricsView, Port, View
 from xdpsec.policy.spd import policies
 
 VERSION = version("xdpsec")  # now: once confined we may not be able to read it
@@ -168,30 +168,29 @@ class Gateway:
     # --- what can be seen ----------------------------------------------------------------------------------------
 
     def view(self) -> View:
+        """Costs little whatever there is: rows are made as they are read."""
         return View(
             version=VERSION,
             config_file=self._config.file,
             started=self._started,
             ports=self._ports,
             workers=self.fleet.views(),
-            children=tuple(
-                ChildView(
-                    child.index,
-                    child.peer,
-                    child.name,
-                    child.local,
-                    child.remote,
-                    self._security.owners[child.index],
-                    child.stands,
-                )
-                for child in self._config.children
-            ),
+            children=self._children(),
             sas=self._snapshots.views(),
             metrics=self.metrics,
             barriers=self._barriers(),
             ike=self.ike.view() if self.ike else None,
-            carried=dict(self.ike.carried) if self.ike else {},
+            carried=self.ike.carried if self.ike else {},
+            faulty=self._snapshots.faulty,
         )
+
+    def _children(self) -> Iterator[ChildView]:
+        """Each as it is when its turn comes."""
+        owners = self._security.owners
+        serving = {member.index for member in self.fleet.views() if member.state == SERVING}
+        for child in self._config.children:
+            named = (child.index, child.peer, child.name, child.local, child.remote, owners[child.index])
+            yield ChildView(*named, child.stands, *self._snapshots.condition(child.index, serving))
 
     def _barriers(self) -> tuple[BarrierView, ...]:
         names = {FENCE: "fence"} | {port.index: f"door of {port.interface}" for port in self._ports}

@@ -6,7 +6,7 @@ others carry packets.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 
 import structlog
 
@@ -135,9 +135,25 @@ class Snapshots:
         self._errors[slot] = "its sequence numbers are used up; make new keys on both gateways"
         log.error("sequence numbers used up", child=sa.label, spi=hex(sa.spi), fix="make new keys on both gateways")
 
-    def views(self) -> tuple[SaView, ...]:
-        rows = sorted(self._seats, key=lambda seat: (seat.sa.child, seat.sa.outbound))
-        return tuple(self._view(seat) for seat in rows)
+    def views(self) -> Iterator[SaView]:
+        """By child, inbound first; each is made when its turn comes."""
+        return (self._view(seat) for child in self._seats.children() for seat in self._seats.of_child(child))
+
+    @property
+    def faulty(self) -> bool:
+        """Does some SA carry nothing?"""
+        return any(self._seats.get(slot) for slot in self._errors)
+
+    def condition(self, child: int, serving: Set[int]) -> tuple[bool, str]:
+        """Whether an SA of either direction carries packets at a worker that serves; why one does not, "" = all do."""
+        ways: set[bool] = set()
+        for seat in self._seats.of_child(child):
+            if seat.owner in serving and seat.slot not in self._errors:
+                ways.add(seat.sa.outbound)
+                if len(ways) == 2:
+                    break
+        errors = (self._errors.get(seat.slot) for seat in self._seats.of_child(child)) if self._errors else ()
+        return len(ways) == 2, next(filter(None, errors), "")
 
     def _view(self, seat: Seat) -> SaView:
         sa = seat.sa

@@ -5,14 +5,10 @@ Values come from the view alone; labels are bounded (peers of the configuration,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
+from prometheus_client.core import HistogramMetricFamily
 
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
-
+from xdpsec.metrics.families import Family, Steps, counter, filled, gauge
 from xdpsec.metrics.values import IkeView, View
-
-Family = Any  # prometheus_client's families share no typed base
 
 #: Counters of the machines (their names) -> metric, help, label.
 COUNTED = {
@@ -27,33 +23,35 @@ COUNTED = {
 }
 
 
-def families(view: View) -> Iterator[Family]:
+def families(view: View) -> Steps:
     """Nothing where no peer negotiates."""
     if view.ike is None:
         return
     ike = view.ike
-    up = _gauge("ike_peer_up", "1 while there is an IKE SA with the configured peer", ("peer",))
-    yield _rows(up, (((peer.name,), peer.up) for peer in ike.peers))
-    yield _rows(
-        _counter("ike_handshakes", "Handshakes by how they ended", ("outcome",)),
+    up = gauge("ike_peer_up", "1 while there is an IKE SA with the configured peer", ("peer",))
+    yield from filled(up, (((peer.name,), peer.up) for peer in ike.peers))
+    yield from filled(
+        counter("ike_handshakes", "Handshakes by how they ended", ("outcome",)),
         (((outcome,), count) for outcome, count in ike.handshakes.items()),
     )
     yield _durations(ike)
-    yield _rows(
-        _counter("ike_rekeys", "SAs that were replaced", ("kind",)),
+    yield from filled(
+        counter("ike_rekeys", "SAs that were replaced", ("kind",)),
         (((kind,), count) for kind, count in ike.rekeys.items()),
     )
-    yield _rows(_gauge("ike_half_open", "Conversations in which nobody proved anything yet"), [((), ike.half_open)])
-    yield _rows(
-        _counter("ike_gate", "Messages that led to no conversation, and cookies", ("event",)),
+    yield from filled(
+        gauge("ike_half_open", "Conversations in which nobody proved anything yet"), [((), ike.half_open)]
+    )
+    yield from filled(
+        counter("ike_gate", "Messages that led to no conversation, and cookies", ("event",)),
         (((name.replace(" ", "_"),), count) for name, count in ike.gate.items()),
     )
-    yield _rows(
-        _counter("ike_datagrams_dropped", "Datagrams of the IKE sockets that were no IKE", ("reason",)),
+    yield from filled(
+        counter("ike_datagrams_dropped", "Datagrams of the IKE sockets that were no IKE", ("reason",)),
         (((reason,), count) for reason, count in ike.datagrams.items()),
     )
-    yield _rows(
-        _gauge(
+    yield from filled(
+        gauge(
             "ike_certificate_end_timestamp_seconds", "When a certificate of ours or an authority ends", ("file", "name")
         ),
         (((file, name), ends) for file, name, ends in ike.certificates),
@@ -71,22 +69,8 @@ def _durations(ike: IkeView) -> Family:
     return family
 
 
-def _counted(ike: IkeView) -> Iterator[Family]:
+def _counted(ike: IkeView) -> Steps:
     for name, (metric, text, label) in COUNTED.items():
-        family = _counter(metric, text, (label,) if label else ())
+        family = counter(metric, text, (label,) if label else ())
         rows = [((key,) if label else (), count) for (kind, key), count in ike.counted.items() if kind == name]
-        yield _rows(family, rows or ([] if label else [((), 0)]))
-
-
-def _counter(name: str, text: str, labels: Sequence[str] = ()) -> Family:
-    return CounterMetricFamily(f"xdpsec_{name}", text, labels=labels)
-
-
-def _gauge(name: str, text: str, labels: Sequence[str] = ()) -> Family:
-    return GaugeMetricFamily(f"xdpsec_{name}", text, labels=labels)
-
-
-def _rows(family: Family, rows: Iterable[tuple[Sequence[object], float]]) -> Family:
-    for labels, value in rows:
-        family.add_metric([str(label) for label in labels], value)
-    return family
+        yield from filled(family, rows or ([] if label else [((), 0)]))

@@ -6,16 +6,23 @@ from __future__ import annotations
 
 import socket
 import threading
+import zlib
+from collections.abc import Callable, Iterable
 from socketserver import TCPServer, ThreadingMixIn
 from typing import Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
-
-from prometheus_client import CollectorRegistry, make_wsgi_app
 
 #: Prometheus holds one connection, a pair of them two; a person with curl comes on top.
 MAX_CONNECTIONS = 8
 #: A client that neither sends nor takes anything for so long is gone.
 SILENCE_SECONDS = 5.0
+#: What a scrape may take to be made; Prometheus itself waits ten seconds unless told otherwise.
+MADE_SECONDS = 30.0
+TEXT = "text/plain; version=0.0.4; charset=utf-8"
+GZIP = 31  # wbits of zlib: a gzip header and trailer
+
+#: Gives what there is to tell, within so many seconds; TimeoutError or RuntimeError where it cannot be had.
+Make = Callable[[float], bytes]
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -58,9 +65,32 @@ class _Handler(WSGIRequestHandler):
         """Every scrape would be a line."""
 
 
-def serve(registry: CollectorRegistry, host: str, port: int) -> int:
-    """Listen from now on; the port, which the kernel chooses when `port` is 0. OSError when it cannot be had."""
+def _app(make: Make) -> Callable[[dict[str, Any], Callable[..., object]], Iterable[bytes]]:
+    """Every path is /metrics."""
+
+    def app(environ: dict[str, Any], start: Callable[..., object]) -> Iterable[bytes]:
+        if environ["REQUEST_METHOD"] != "GET":
+            start("405 Method Not Allowed", [("Allow", "GET")])
+            return [b""]
+        try:
+            body = make(MADE_SECONDS)
+        except (TimeoutError, RuntimeError):  # control is at its end, or has no time for this
+            start("503 Service Unavailable", [])
+            return [b""]
+        headers = [("Content-Type", TEXT)]
+        if "gzip" in environ.get("HTTP_ACCEPT_ENCODING", ""):
+            headers.append(("Content-Encoding", "gzip"))
+            body = zlib.compress(body, 1, GZIP)  # others run meanwhile
+        start("200 OK", headers)
+        return [body]
+
+    return app
+
+
+def serve(make: Make, host: str, port: int) -> int:
+    """Listen from now on; the port, which the kernel chooses when `port` is 0. `make` is called in threads. OSError
+    when the port cannot be had."""
     kind = _Server6 if ":" in host else _Server
-    server = make_server(host, port, make_wsgi_app(registry), kind, _Handler)
+    server = make_server(host, port, _app(make), kind, _Handler)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
     return int(server.server_port)

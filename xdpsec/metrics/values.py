@@ -51,7 +51,8 @@ class WorkerView:
 
 @dataclass(frozen=True, slots=True)
 class ChildView:
-    """A configured child; `owner` is the worker that has both its SAs; `stands`: it is to be up all the time."""
+    """A configured child; `owner` is the worker that has both its SAs; `stands`: it is to be up all the time. `up`: an
+    SA of either direction carries packets; `error` is empty, or one sentence that says why one of its SAs does not."""
 
     index: int
     peer: str
@@ -60,6 +61,8 @@ class ChildView:
     remote: tuple[str, ...]
     owner: int
     stands: bool = True
+    up: bool = False
+    error: str = ""
 
     @property
     def label(self) -> str:
@@ -163,19 +166,22 @@ class MetricsView:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """The gateway now. `version` of xdpsec; `started` in seconds of CLOCK_MONOTONIC."""
+    """The gateway now. `version` of xdpsec; `started` in seconds of CLOCK_MONOTONIC. `children` in the order of the
+    file, `sas` by child, inbound first: thousands, and so each may be made as it is read, once. `faulty`: some SA
+    carries nothing."""
 
     version: str
     config_file: str
     started: float
     ports: tuple[Port, ...]
     workers: tuple[WorkerView, ...]
-    children: tuple[ChildView, ...]
-    sas: tuple[SaView, ...]
+    children: Iterable[ChildView]
+    sas: Iterable[SaView]
     metrics: MetricsView
     barriers: tuple[BarrierView, ...] = ()
     ike: IkeView | None = None
     carried: Mapping[tuple[int, bool], Carried] = field(default_factory=dict)
+    faulty: bool = False
 
     @property
     def state(self) -> str:
@@ -183,17 +189,11 @@ class View:
         barrier is gone."""
         if any(barrier.error for barrier in self.barriers):
             return "degraded"
-        if any(sa.error for sa in self.sas) or any(worker.state == DOWN for worker in self.workers):
+        if self.faulty or any(worker.state == DOWN for worker in self.workers):
             return "degraded"
         if all(worker.state == SERVING for worker in self.workers):
             return "serving"
         return "degraded" if any(worker.restarts for worker in self.workers) else "starting"
-
-    def ups(self) -> frozenset[int]:
-        """Children of which an SA of either direction carries packets."""
-        serving = {worker.index for worker in self.workers if worker.state == SERVING}
-        ways = {(sa.child, sa.outbound) for sa in self.sas if not sa.error and sa.worker in serving}
-        return frozenset(child for child, outbound in ways if outbound and (child, False) in ways)
 
 
 # --- what shared memory counts -------------------------------------------------------------------------------

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xdpsec.channel import framing, messages
+from xdpsec.channel import framing, messages, operator
 from xdpsec.channel.framing import ChannelClosed, FramingError, Joiner, Wire
+from xdpsec.numbers import Encr
 
 SELECTOR = messages.Selector("10.1.0.0/16", "10.2.0.0/16", 6, (1, 2), (3, 4))
 
@@ -81,6 +82,39 @@ def test_what_the_table_does_not_say_is_refused(parts: object) -> None:
 def test_a_wrong_value_is_refused_by_its_sender() -> None:
     with pytest.raises(FramingError, match=r"SeqGrant\.mark"):
         framing.encode(messages.SeqGrant(slot=1, mark=typing.cast(int, "2")), 1)
+
+
+@dataclasses.dataclass(frozen=True)
+class Pretender:
+    """The fields of a Count."""
+
+    name: str = "a"
+    count: int = 1
+
+
+@pytest.mark.parametrize(
+    "rows",
+    [
+        ((1, "ipsec-mb"), (True, "openssl")),
+        ((1, "ipsec-mb", 2),),
+        ((1,),),
+        ("1a",),
+        (1, "a"),
+        [(1, "ipsec-mb")],
+        None,
+    ],
+)
+def test_a_wrong_value_deep_in_a_word_is_refused_by_its_sender(rows: typing.Any) -> None:
+    with pytest.raises(FramingError):
+        framing.encode(messages.SaEngines(1, rows), 1)
+
+
+def test_a_value_of_another_class_is_refused_by_its_sender_whatever_its_shape() -> None:
+    rows: list[typing.Any] = [Pretender(), ("a", 1), ["a", 1], operator.Count("a", Encr.AES_CBC)]
+    for row in rows:
+        port = operator.PortDrops("eth0", (row,))
+        with pytest.raises(FramingError):
+            framing.encode(operator.Drops(1, (port,), (), (), (), False), 1)
 
 
 def test_ids_of_the_table_name_each_message_once() -> None:

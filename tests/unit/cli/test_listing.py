@@ -104,7 +104,7 @@ def test_tables_for_people_say_the_same(xdpsec: Xdpsec, config: Path, tmp_path: 
 
 def test_what_is_broken_shows(xdpsec: Xdpsec, config: Path, tmp_path: Path) -> None:
     workers = (WorkerView(0, 1, 0, DOWN, 2), view().workers[1])
-    sas = (*view().sas[:3], sa(1, True, 3, error="sequence numbers used up"))
+    sas = (*list(view().sas)[:3], sa(1, True, 3, error="sequence numbers used up"))
     metrics = MetricsView("127.0.0.1", 9310, "port 9310 is taken")
     barriers = (BarrierView("fence", 1, "nft refused"), BarrierView("door of eth0", 1))
     broken = view(workers=workers, sas=sas, metrics=metrics, barriers=barriers)

@@ -24,6 +24,7 @@ from xdpsec.daemon.gateway import Gateway
 from xdpsec.daemon.requests import open_key_file
 from xdpsec.daemon.setup import Keys
 from xdpsec.daemon.slots import Slots
+from xdpsec.daemon.snapshot import Snapshots
 from xdpsec.metrics.values import SERVING, Port
 
 CONFIG = """
@@ -160,9 +161,11 @@ def test_it_serves_and_shows_itself(tmp_path: Path) -> None:
         async with scene(tmp_path) as s:
             assert list(s.maps.addresses) == ["192.0.2.1"]
             view = s.gateway.view()
-            assert (view.state, len(view.sas), view.ups()) == ("serving", 4, frozenset({0, 1}))
-            assert [(child.label, child.owner) for child in view.children] == [
-                ("b/lan0", s.security.owners[0]), ("b/lan1", s.security.owners[1]),
+            sas = [(sa.label, sa.direction) for sa in view.sas]
+            assert sas == [("b/lan0", "in"), ("b/lan0", "out"), ("b/lan1", "in"), ("b/lan1", "out")]
+            assert view.state == "serving"
+            assert [(child.label, child.owner, child.up) for child in view.children] == [
+                ("b/lan0", s.security.owners[0], True), ("b/lan1", s.security.owners[1], True),
             ]  # fmt: skip
             assert [(b.name, b.gone, b.error) for b in view.barriers] == [
                 ("fence", 0, ""), ("door of wan0", 0, ""), ("door of lan0", 0, ""),
@@ -174,6 +177,34 @@ def test_it_serves_and_shows_itself(tmp_path: Path) -> None:
             for worker in (0, 1):
                 mine = {one.child for one in s.boss.workers[worker].heard if isinstance(one, words.SaInstall)}
                 assert mine == {child for child, owner in s.security.owners.items() if owner == worker}
+
+    hurry(test)
+
+
+def test_a_view_makes_no_row_before_it_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who greets, or wants a word on the whole, does not pay for thousands of SAs."""
+    made: list[str] = []
+
+    def counted(name: str) -> None:
+        true = getattr(Snapshots, name)
+
+        def count(*given: object) -> object:
+            made.append(name)
+            return true(*given)
+
+        monkeypatch.setattr(Snapshots, name, count)
+
+    counted("_view")
+    counted("condition")
+
+    async def test() -> None:
+        async with scene(tmp_path) as s:
+            now = s.gateway.view()
+            assert now.state == "serving"
+            assert made == []
+            next(iter(now.sas))
+            next(iter(now.children))
+            assert made == ["_view", "condition"]
 
     hurry(test)
 
@@ -192,7 +223,7 @@ def test_words_of_workers_reach_whom_they_are_for(tmp_path: Path) -> None:
             s.says(owner, words.Exhausted(out))
             while not any(sa.error for sa in s.gateway.view().sas):
                 await asyncio.sleep(0.001)
-            assert s.gateway.view().ups() == {1}
+            assert {child.index for child in s.gateway.view().children if child.up} == {1}
             with capture_logs() as lines:
                 s.says(owner, words.Acquire(1))
                 while not any(line.get("child") == "b/lan1" for line in lines):

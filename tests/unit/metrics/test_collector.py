@@ -114,7 +114,7 @@ def test_a_child_sums_its_sas_and_names_only_the_drops_that_happened() -> None:
 def test_a_child_is_up_only_while_both_its_sas_carry_packets() -> None:
     up = {"peer": "branch", "child": "lan"}
     assert value(FakeSource(), "xdpsec_child_up", **up) == 1
-    broken = view(sas=(sa(0, False, 0, error="sequence numbers used up"), *view().sas[1:]))
+    broken = view(sas=(sa(0, False, 0, error="sequence numbers used up"), *list(view().sas)[1:]))
     assert value(FakeSource(now=broken), "xdpsec_child_up", **up) == 0
     down = view(workers=(WorkerView(0, 1, 0, DOWN, 1), view().workers[1]))
     assert value(FakeSource(now=down), "xdpsec_child_up", **up) == 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import http.client
 import socket
 import time
@@ -10,7 +11,6 @@ import urllib.request
 from collections.abc import Iterator
 
 import pytest
-from prometheus_client import CollectorRegistry, Gauge
 
 from xdpsec.metrics import serve as room
 
@@ -20,13 +20,11 @@ SECONDS = 60.0
 @pytest.fixture(params=["127.0.0.1", "::1"])
 def where(request: pytest.FixtureRequest) -> tuple[str, int]:
     host = str(request.param)
-    return host, room.serve(numbers(), host, 0)
+    return host, room.serve(numbers, host, 0)
 
 
-def numbers() -> CollectorRegistry:
-    registry = CollectorRegistry()
-    Gauge("seven", "a number", registry=registry).set(7)
-    return registry
+def numbers(seconds: float) -> bytes:
+    return b"seven 7.0\n"
 
 
 def scrape(where: tuple[str, int]) -> str:
@@ -78,7 +76,7 @@ def test_who_leaves_at_once_makes_place(where: tuple[str, int]) -> None:
 
 def test_a_taken_port_is_an_error(where: tuple[str, int]) -> None:
     with pytest.raises(OSError, match="in use"):
-        room.serve(CollectorRegistry(), *where)
+        room.serve(numbers, *where)
 
 
 def test_it_asks_no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -89,5 +87,32 @@ def test_it_asks_no_name_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
     for question in ("getfqdn", "gethostbyaddr", "gethostbyname", "getnameinfo"):
         monkeypatch.setattr(socket, question, ask_dns)
-    port = room.serve(numbers(), "127.0.0.1", 0)
+    port = room.serve(numbers, "127.0.0.1", 0)
     assert "seven 7.0" in scrape(("127.0.0.1", port))
+
+
+def head(where: tuple[str, int], method: str = "GET", **headers: str) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection(*where, timeout=SECONDS)
+    connection.request(method, "/metrics", headers=headers)
+    return connection.getresponse()
+
+
+def test_what_is_said_is_packed_where_that_is_asked_for(where: tuple[str, int]) -> None:
+    plain, packed = head(where), head(where, **{"Accept-Encoding": "gzip"})
+    assert plain.getheader("Content-Type") == packed.getheader("Content-Type") == room.TEXT
+    assert plain.getheader("Content-Encoding") is None
+    assert packed.getheader("Content-Encoding") == "gzip"
+    assert plain.read() == gzip.decompress(packed.read()) == numbers(0.0)
+
+
+def test_it_is_only_read(where: tuple[str, int]) -> None:
+    assert head(where, "POST").status == 405
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), RuntimeError("the loop is closed")])
+def test_what_cannot_be_had_just_now_is_unavailable(error: Exception) -> None:
+    def make(seconds: float) -> bytes:
+        raise error
+
+    port = room.serve(make, "127.0.0.1", 0)
+    assert head(("127.0.0.1", port)).status == 503

@@ -126,7 +126,7 @@ def test_whatever_a_worker_in_a_stranger_s_hands_writes_is_only_numbers(lab: Lab
         said: tuple[Any, ...] = (
             *answers.status(source, 1, 200.0),
             *answers.sas(source, 1, 200.0),
-            answers.drops(source, 1),
+            *answers.drops(source, 1),
         )
         for answer in said:
             assert decode(encode(answer, 1)) == (1, answer)

@@ -132,6 +132,10 @@ class Reach:
             wish.wanted = False
         return tuple(peer.ikes)
 
+    def machines(self, name: str) -> tuple[int, ...]:
+        """Those that talk to it, or try to."""
+        return tuple(self._peers[name].ikes)
+
     # --- what happens --------------------------------------------------------------------------------------------
 
     def came(self, name: str, ike: int) -> None:

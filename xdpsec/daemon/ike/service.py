@@ -128,15 +128,16 @@ class Ike:
 
     def peers(self) -> Iterator[PeerView]:
         """In the order of the file."""
-        return show.peers(self._config, self.up, self._since, self._leases)
+        return show.peers(self._config, self._newest, self._since, self._leases)
+
+    def _newest(self, peer: str) -> events.IkeUp | None:
+        there = [ike for ike in self.reach.machines(peer) if ike in self.up]
+        return self.up[max(there, key=self._since.__getitem__)] if there else None
 
     def view(self) -> IkeView:
         gate = self.gate
         return show.view(
-            self._config,
-            self.up,
-            self._since,
-            self._leases,
+            self.peers(),
             self.journal,
             self.children,
             len(gate.openings),

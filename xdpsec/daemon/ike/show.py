@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from xdpsec.config.values import Config
 from xdpsec.daemon.ike.children import Children
@@ -13,19 +13,18 @@ from xdpsec.metrics.values import IkeView, PeerView
 
 
 def peers(
-    config: Config, up: Mapping[int, IkeUp], since: Mapping[int, float], leased: Mapping[int, AddressLeased]
+    config: Config,
+    newest: Callable[[str], IkeUp | None],
+    since: Mapping[int, float],
+    leased: Mapping[int, AddressLeased],
 ) -> Iterator[PeerView]:
-    """In the order of the file; each is looked at when its turn comes."""
-    newest = {event.peer: event for event in up.values()}
+    """In the order of the file; each is looked at when its turn comes. `newest`: of a peer's IKE SAs."""
     for peer, _ in config.ike_peers:
-        yield _peer(peer.name, peer.remote, len(peer.children), newest.get(peer.name), since, leased)
+        yield _peer(peer.name, peer.remote, len(peer.children), newest(peer.name), since, leased)
 
 
 def view(
-    config: Config,
-    up: Mapping[int, IkeUp],
-    since: Mapping[int, float],
-    leased: Mapping[int, AddressLeased],
+    rows: Iterator[PeerView],
     journal: Journal,
     children: Children,
     half_open: int,
@@ -34,7 +33,7 @@ def view(
     certificates: Sequence[tuple[str, str, float]],
 ) -> IkeView:
     return IkeView(
-        peers=peers(config, up, since, leased),
+        peers=rows,
         handshakes=dict(journal.handshakes),
         bounds=BOUNDS,
         durations=tuple(journal.durations),
