@@ -21,45 +21,13 @@ static void step(void)
 #define xsk_ring_prod__reserve(...) (step(), (xsk_ring_prod__reserve)(__VA_ARGS__))
 #define xsk_ring_prod__submit(...) (step(), (xsk_ring_prod__submit)(__VA_ARGS__), step())
 #include "../../../workers/src/port_xsk.c"
+#include "rings_host.h"
 
-enum { DYING, OTHER, WORKERS, IDLE = WORKERS, SENT = 100, COMPLETION = 256, FILL = 64, RING = 64 };
+enum { DYING, OTHER, WORKERS, IDLE = WORKERS, SENT = 100 };
 
-/* What the kernel and all workers of a queue see. */
-static struct rings {
-    uint32_t completed, reaped, filled, taken, rx[2], tx[2], flags;
-    uint64_t completion[COMPLETION], fill[FILL];
-    struct xdp_desc frames[2][RING];
-} rings;
-
+static struct rings rings;
 static struct lab lab;
 static struct xs_counters counters[WORKERS + 1];
-
-static void map_rings(struct xsk_queue *q)
-{
-    *q = (struct xsk_queue){.fd = -1, .port = LAB_OUTSIDE};
-    xs_ring_set_cons(&q->completion, (uint8_t *)&rings,
-                     &(struct xdp_ring_offset){.producer = offsetof(struct rings, completed),
-                                               .consumer = offsetof(struct rings, reaped),
-                                               .flags = offsetof(struct rings, flags),
-                                               .desc = offsetof(struct rings, completion)},
-                     COMPLETION);
-    xs_ring_set_prod(&q->fill, (uint8_t *)&rings,
-                     &(struct xdp_ring_offset){.producer = offsetof(struct rings, filled),
-                                               .consumer = offsetof(struct rings, taken),
-                                               .flags = offsetof(struct rings, flags),
-                                               .desc = offsetof(struct rings, fill)},
-                     FILL);
-    struct xdp_ring_offset rx = {.producer = offsetof(struct rings, rx[0]),
-                                 .consumer = offsetof(struct rings, rx[1]),
-                                 .flags = offsetof(struct rings, flags),
-                                 .desc = offsetof(struct rings, frames[0])};
-    xs_ring_set_cons(&q->rx, (uint8_t *)&rings, &rx, RING);
-    struct xdp_ring_offset tx = {.producer = offsetof(struct rings, tx[0]),
-                                 .consumer = offsetof(struct rings, tx[1]),
-                                 .flags = offsetof(struct rings, flags),
-                                 .desc = offsetof(struct rings, frames[1])};
-    xs_ring_set_prod(&q->tx, (uint8_t *)&rings, &tx, RING);
-}
 
 /* A worker of the queue, not started: what its predecessor left is still there. */
 static struct xs_worker *worker(uint32_t index)
@@ -71,7 +39,7 @@ static struct xs_worker *worker(uint32_t index)
     struct xs_port_conf port = {.index = LAB_OUTSIDE, .role = XS_ROLE_OUTSIDE, .kind = XS_PORT_XSK, .mtu = 1500};
     CHECK(w && xs_worker_add_port(w, &port) == 0);
     struct xsk_port *impl = w->ports[LAB_OUTSIDE]->impl;
-    map_rings(&impl->queues[0]);
+    map_rings(&impl->queues[0], &rings, LAB_OUTSIDE);
     w->ports[LAB_OUTSIDE]->queue_count = 1;
     return w;
 }
