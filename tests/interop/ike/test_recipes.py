@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from netns.rig.gateways import Gateway
+from netns.rig.gateways import XDPSEC, Gateway
 
 from interop.ike import credentials
 from interop.ike.ground import LEFT_PORT, OUTSIDE, RIGHT_PORT, Ground, ground
@@ -25,6 +25,10 @@ INSIDE = "lan0"
 US, THEM = "192.0.2.1", "203.0.113.7"
 HOST, THEIRS = "10.1.0.53", "10.2.0.10"
 SECRET = "0sMDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE="
+
+#: strongSwan's proposals for IKE and ESP, none of which we take, and the lines that take them.
+REFUSED = "aes128-aes256-sha256-modp2048", "aes256-sha384-modp2048"
+PASTED = 'ike = ["aes128-sha256-modp2048"]', 'esp = ["aes256-sha384-x25519-ecp256-ecp384-modp3072"]'
 
 
 def block(heading: str, kind: str) -> str:
@@ -51,10 +55,14 @@ class Sites:
     gateway: Gateway
     charon: NamespaceCharon
 
-    def swanctl(self, *words: str) -> str:
+    def explained(self, peer: str) -> str:
+        """As `xdpsec explain` prints it."""
+        return run([XDPSEC, "explain", peer, "--config", str(self.gateway.config)])
+
+    def swanctl(self, *words: str, check: bool = True) -> str:
         folder = self.charon.directory
         environment = {**os.environ, "SWANCTL_DIR": str(folder)}
-        return run(["swanctl", *words, "--uri", f"unix://{folder}/vici"], environment=environment)
+        return run(["swanctl", *words, "--uri", f"unix://{folder}/vici"], environment=environment, check=check)
 
     def ping(self, namespace: str, source: str, destination: str) -> bool:
         words = ping_words(source, destination, 1, 1.0)
@@ -112,6 +120,32 @@ def test_site_to_site() -> None:
         shutil.rmtree(made.gateway.config.with_name("run"))
         made.gateway.start()
         until(lambda: made.ping(made.host, HOST, THEIRS), "the tunnel of a gateway that was restored")
+
+
+@pytest.mark.timeout(180)
+def test_what_explain_tells_to_write_brings_the_tunnel_up() -> None:
+    """strongSwan calls with what we do not take; what explain prints is pasted, first for IKE, then for the child."""
+    with sites("Site to site") as made:
+        lab, where, config = made.where.lab, made.where, made.gateway.config
+        keep(config.with_name("branch.psk"), f"{SECRET}\n")
+        lab.ip(where.right, "address", "add", f"{THEIRS}/32", "dev", "lo")
+        conf = made.charon.directory / "swanctl.conf"
+        text = re.sub(r"(?<=\bproposals = ).*", REFUSED[0], conf.read_text(), count=1)
+        keep(conf, re.sub(r"(?<=esp_proposals = ).*", REFUSED[1], text))
+        keep(config, config.read_text().replace("children.lan = {", 'children.lan = { start = "wait",'))
+        made.swanctl("--load-all")
+        for where_to, line in (("auth = ", PASTED[0]), ("children.lan = { ", PASTED[1])):
+            made.gateway.start()
+            made.swanctl("--initiate", "--child", "lan", "--timeout", "5", check=False)
+            fixes = made.explained("branch")
+            assert f"write {line}" in fixes, fixes
+            assert made.gateway.stop() == 0
+            made.swanctl("--terminate", "--ike", "hq", "--force", "--timeout", "1", check=False)
+            pasted = f"{line}\nauth = " if where_to == "auth = " else f"children.lan = {{ {line}, "
+            keep(config, config.read_text().replace(where_to, pasted))
+        made.gateway.start()
+        made.swanctl("--initiate", "--child", "lan", "--timeout", "5")
+        until(lambda: made.ping(where.right, THEIRS, HOST), "the tunnel after both lines")
 
 
 @pytest.mark.timeout(180)

@@ -250,7 +250,7 @@ def test_algorithms_have_the_names_of_a_proposal(scene: Scene) -> None:
     ],
 )
 def test_a_refused_child_names_its_lines_until_it_is_up(scene: Scene, notify: int, keys: tuple[str, ...]) -> None:
-    scene.ike.memory.came(UP)
+    scene.ike.memory.came(UP, 160.0)
     scene.ike.memory.failed(events.ChildFailed(1, "branch", "lan", 0, None, notify, "the peer refuses the child SA"))
     peer, lan, _ = scene.explained()
     assert peer["up"]
@@ -268,7 +268,7 @@ def test_warnings_of_the_peer_are_kept_few_and_forgotten_when_it_comes(scene: Sc
     texts = [row["text"] for row in scene.explained()[3:]]
     assert texts == [f"10 s ago: the child is refused: reason {number}" for number in range(3, WARNINGS + 3)]
     assert "reason 6" in scene("explain", "branch").out
-    scene.ike.memory.came(UP)
+    scene.ike.memory.came(UP, 160.0)
     assert len(scene.explained()) == 3
 
 

@@ -194,9 +194,9 @@ def child_fix(text: str, offered: Sequence[Proposal], ike_auth: bool) -> str:
     refusal = proposals.choose(proposals.for_exchange(known, pfs, ike_auth), offered, 0)  # type: ignore[arg-type]
     assert isinstance(refusal, proposals.Refused)
     memory = Memory()
-    memory.came(IkeUp(1, "branch", PATH, WHO, WHO, False, "", False, False, 0.1))
     why = ("why", f"no proposal for child lan: {refusal}")
     memory.noted(Note(1, "warning", "the peer's first child SA is refused", (("peer", "branch"), why)), 0.5)
+    memory.came(IkeUp(1, "branch", PATH, WHO, WHO, False, "", False, False, 0.1), 0.55)
     (fix,) = explained(loaded(text), memory, "")
     return fix
 
@@ -238,7 +238,7 @@ def test_where_pfs_parts_us_that_is_the_line(pfs: str, theirs: list[str]) -> Non
 
 def test_a_child_that_the_peer_refuses_has_its_own_words() -> None:
     memory = Memory()
-    memory.came(IkeUp(1, "branch", PATH, WHO, WHO, True, "", False, False, 0.1))
+    memory.came(IkeUp(1, "branch", PATH, WHO, WHO, True, "", False, False, 0.1), 0.0)
     failed = ChildFailed(1, "branch", "lan", 0, None, NotifyType.NO_PROPOSAL_CHOSEN, "the peer refuses the child SA")
     memory.failed(failed)
     config = loaded(configured("", 'esp = ["aes256-sha256"]'))

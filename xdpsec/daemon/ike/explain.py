@@ -55,8 +55,11 @@ class Memory:
     def _past(self, peer: str) -> _Past:
         return self._peers.setdefault(peer, _Past())
 
-    def came(self, event: IkeUp) -> None:
-        self._peers[event.peer] = _Past(up=event)
+    def came(self, event: IkeUp, now: float) -> None:
+        """Of earlier warnings its own handshake's stay: it may have come without the child it asked for."""
+        said = self._past(event.peer).warnings.items()
+        recent = OrderedDict((text, at) for text, at in said if at >= now - event.seconds)
+        self._peers[event.peer] = _Past(up=event, warnings=recent)
 
     def went(self, event: IkeDown) -> None:
         if event.peer:

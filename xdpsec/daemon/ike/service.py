@@ -224,7 +224,7 @@ class Ike:
     def _came(self, event: events.IkeUp, now: float) -> None:
         self.up[event.ike] = event
         self._since[event.ike] = now
-        self.memory.came(event)
+        self.memory.came(event, now)
         self.journal.up(event, identities.show(event.local_id), identities.show(event.remote_id))
         self.reach.came(event.peer, event.ike)
 
