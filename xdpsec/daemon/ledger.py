@@ -15,6 +15,10 @@ from xdpsec.policy import sequence
 from xdpsec.policy.sequence import Grant, Numbers, Saved, Want
 from xdpsec.policy.slots import FREE, allocate
 
+#: Rows of the state file. SAs that neither it nor the configuration knows are saved as long as there are fewer: ids
+#: that a worker made up fill no disk.
+MOST_ROWS = 10_000
+
 
 class State(Protocol):
     """durable.StateFile."""
@@ -51,6 +55,11 @@ class Ledger:
 
     def _knows(self, file: str) -> bool:
         return any(want.key_file == file and sa_id in self._rows for sa_id, want in self._wants.items())
+
+    @property
+    def room(self) -> int:
+        """Rows that may still be added."""
+        return max(0, MOST_ROWS - len(self._rows))
 
     def saved(self, sa_id: bytes) -> Saved | None:
         return self._rows.get(sa_id)
@@ -106,9 +115,11 @@ def start(
         slots.set_numbers(held[sa_id][0], numbers[sa_id])
     grants = {want.sa_id: _first(ledger, slots, want, numbers[want.sa_id], held, now) for want in wants}
     retired = {sa_id: row for sa_id, row in held.items() if sa_id not in numbers}
+    strange = [sa_id for sa_id in retired if ledger.saved(sa_id) is None][ledger.room :]
+    kept = retired.keys() - strange
     ledger.raise_to(
         {sa_id: grant.end for sa_id, grant in grants.items()},
-        {sa_id: _retire(ledger.saved(sa_id), known) for sa_id, (_, known) in retired.items()},
+        {sa_id: _retire(ledger.saved(sa_id), retired[sa_id][1]) for sa_id in kept},
     )
     for slot, _ in retired.values():
         slots.clear(slot)
@@ -127,6 +138,8 @@ def _first(
 
 
 def _retire(saved: Saved | None, numbers: Numbers) -> Saved:
+    if saved:
+        numbers = replace(numbers, outbound=saved.outbound)
     end = max(numbers.granted, numbers.used, saved.end if saved else 0)
     return Saved(numbers.outbound, end, 0, saved.label if saved else "")
 

@@ -22,6 +22,8 @@ OUTBOUND_BLOCKS = 4
 BLOCK_SECONDS = 1.0
 #: No rate is measured over less: the clock's grain would be taken for traffic.
 RATE_SECONDS = 0.001
+#: Packets per second that no SA carries (the smallest ones of 100 Gb/s Ethernet): counts that say more are no counts.
+RATE_MOST = 150e6
 LIMIT, LIMIT_ESN = 1 << 32, (1 << 64) - 1  # RFC 4303 sec. 2.2.1; the last number of an ESN is never used
 
 
@@ -131,7 +133,7 @@ class Grant:
 
 def block_size(outbound: bool, rate: float) -> int:
     """Numbers in a block; `rate` in packets per second."""
-    inbound = max(INBOUND_BLOCK, math.ceil(rate * BLOCK_SECONDS))
+    inbound = max(INBOUND_BLOCK, math.ceil(min(rate, RATE_MOST) * BLOCK_SECONDS))
     return inbound * OUTBOUND_BLOCKS if outbound else inbound
 
 
@@ -144,7 +146,9 @@ def first_grant(want: Want, numbers: Numbers, end: int, packets: int, now: float
 
 def next_grant(want: Want, used: int, packets: int, now: float, last: Grant) -> Grant:
     """The block after `last`: so many numbers more than `used`, which may be a number that a packet only wants. It may
-    end where `last` did, when enough is left of it."""
+    end where `last` did, when enough is left of it. What we send is never beyond `last`, whatever memory says that
+    all workers write."""
     block = block_size(want.outbound, (packets - last.packets) / max(now - last.at, RATE_SECONDS))
+    used = min(used, last.end) if want.outbound else used
     end = max(last.end, min(used + block, want.limit))
     return Grant(end, packets, now)

@@ -17,6 +17,7 @@ from xdpsec.ike import selectors
 from xdpsec.ike.events import InstallInbound, NegotiatedChild
 from xdpsec.ike.events import Path as Ends
 from xdpsec.numbers import Encr, Protocol
+from xdpsec.policy.slots import FREE
 
 SA_WORDS = (words.SaInstall, words.SaUse, words.SaRemove)
 
@@ -96,6 +97,20 @@ def test_a_worker_that_refuses_is_told_to_the_machine(tmp_path: Path) -> None:
             d.boss.workers[0].refuses = frozenset({spi})
             await d.install(spi_in=spi)
             assert d.answers == [(7, 1, "no room")]
+
+    hurry(test)
+
+
+def test_a_slot_whose_id_a_worker_wrote_over_is_not_given_twice(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            await d.install()
+            free = d.slots.free()
+            for seat in d.seats:
+                numbers = d.slots.numbers(seat.slot)
+                d.slots.take(seat.slot, FREE, seat.sa.spi, numbers)
+            assert len(d.slots.free()) == len(free) + 2
+            assert sas.Sas(d.seats, d.slots, d.fleet, d.snapshots).free == len(free)
 
     hurry(test)
 

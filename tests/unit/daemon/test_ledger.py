@@ -307,6 +307,33 @@ def test_a_retired_sa_is_saved_and_its_slot_is_free(gateway: Gateway) -> None:
     assert gateway.slots.numbers(gateway.places[gone.sa_id].slot).next_seq == 4097
 
 
+def test_ids_that_a_worker_made_up_fill_no_disk(gateway: Gateway, monkeypatch: pytest.MonkeyPatch) -> None:
+    gateway.start(None)
+    gone = gateway.wants[0]
+    gateway.kill()
+    gateway.wants = gateway.wants[1:]
+    known = len(gateway.disk.state)
+    free = gateway.slots.free()
+    monkeypatch.setattr(ledger, "MOST_ROWS", known + 3)
+    for slot in free:
+        gateway.slots.take(slot, bytes([0xEE] * 15 + [slot]), 1, Numbers(True, 5, 9, 0, 0))
+    gateway.start(None)
+    assert len(gateway.disk.state) == known + 3 < known + len(free)
+    assert gone.sa_id in gateway.disk.state
+    assert sorted(free) == sorted(set(gateway.slots.free()) & set(free)), "kept or not, none has a slot"
+
+
+def test_a_retired_sa_keeps_the_direction_that_the_disk_knows(gateway: Gateway) -> None:
+    gateway.start(None)
+    gone = gateway.wants[0]
+    slot = gateway.places[gone.sa_id].slot
+    gateway.slots.take(slot, gone.sa_id, 1, Numbers(False, 0, 9, 0, 5))
+    gateway.kill()
+    gateway.wants = gateway.wants[1:]
+    gateway.start(None)
+    assert gateway.disk.state[gone.sa_id].outbound
+
+
 def test_counters_go_on(gateway: Gateway) -> None:
     gateway.start(None)
     slot = gateway.places[gateway.wants[0].sa_id].slot

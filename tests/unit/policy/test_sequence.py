@@ -8,6 +8,7 @@ import pytest
 
 from xdpsec.policy.sequence import (
     LIMIT,
+    LIMIT_ESN,
     Grant,
     Numbers,
     Saved,
@@ -115,6 +116,15 @@ def test_a_peer_that_jumped_ahead_is_reached_at_once_and_by_no_more_than_a_block
     assert grant.end == 100_000 + 1024
     # what the jump was is not taken for a rate
     assert next_grant(IN, used=100_001, packets=100, now=1.5, last=grant).end == 100_001 + 1024
+
+
+def test_counts_that_a_worker_made_up_use_up_no_key() -> None:
+    """Any worker can write any SA's slot. Nothing sends beyond its block, and no wire carries more than 100 Gb/s."""
+    last = Grant(end=1025, packets=0, at=0.0)
+    made_up = LIMIT_ESN - 1
+    assert next_grant(OUT, used=made_up, packets=0, now=1.0, last=last).end == 1025 + 4096
+    for want in (OUT, IN):
+        assert next_grant(want, used=1000, packets=made_up, now=1.0, last=last).end < 1 << 30
 
 
 def test_numbers_end_with_their_width() -> None:

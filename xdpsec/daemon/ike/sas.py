@@ -37,7 +37,8 @@ class Sas:
 
     def __init__(self, seats: Seats, slots: Slots, fleet: Fleet, snapshots: Snapshots) -> None:
         self._seats, self._slots, self._fleet, self._snapshots = seats, slots, fleet, snapshots
-        self._free = deque(slots.free())
+        # one that has a seat is taken, even where a worker wrote over its id
+        self._free = deque(slot for slot in slots.free() if seats.get(slot) is None)
         self._mtus: dict[int, int] = {}  # path MTU that an outbound SA was installed with, by slot
         self._freed: dict[int, Callable[[], None]] = {}
         self.sums: dict[tuple[int, bool], Carried] = {}
