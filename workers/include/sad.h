@@ -42,6 +42,7 @@ struct xs_sa {
     struct xs_key *key;
     struct xs_sa_slot *slot;
     uint64_t ask_at;                   /* GrantWanted is raised when a number reaches this */
+    uint64_t next_seq, granted;        /* outbound: our own, the slot's are for a successor: others can write those */
     uint64_t last_number;              /* outbound: of the last packet that may be sent */
     uint64_t look_packets, look_bytes; /* counts at which there is something to tell or to stop: xs_sa_look */
     uint64_t soft_packets, soft_bytes, hard_packets, hard_bytes; /* UINT64_MAX = none */

@@ -93,18 +93,18 @@ EXIT turn_away(struct xs_worker *w, struct xs_frame f, const struct xs_flow_entr
     return drop(w, f, XS_V_DROP_TOO_BIG, sa);
 }
 
-/* The next number of the SA, taken from the slot that outlives us, before anything is sealed with it. */
+/* The next number of the SA, gone from the slot that outlives us before anything is sealed with it. */
 static inline uint32_t take_number(struct xs_worker *w, struct xs_sa *sa, uint64_t *seq)
 {
-    struct xs_sa_slot *slot = sa->slot;
-    uint64_t next = slot->next_seq;
+    const uint64_t next = sa->next_seq;
     if (__builtin_expect(next > sa->last_number, 0))
         return xs_sa_past_end(w, sa, next);
     if (next >= sa->ask_at)
         xs_sa_ask(w, sa, next);
-    if (next >= slot->granted)
+    if (next >= sa->granted)
         return XS_V_DROP_NO_GRANT;
-    __atomic_store_n(&slot->next_seq, next + 1, __ATOMIC_RELEASE);
+    sa->next_seq = next + 1;
+    __atomic_store_n(&sa->slot->next_seq, next + 1, __ATOMIC_RELEASE);
     *seq = next;
     return XS_V_COUNT;
 }

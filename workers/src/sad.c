@@ -101,9 +101,9 @@ static void fit(struct xs_sa *sa)
 
 static void set_ask_mark(struct xs_sa *sa)
 {
-    const struct xs_sa_slot *slot = sa->slot;
-    uint64_t used = sa->direction == XS_OUTBOUND ? slot->next_seq : slot->top;
-    sa->ask_at = slot->granted > used ? used + (slot->granted - used) / 2 : used;
+    const bool outbound = sa->direction == XS_OUTBOUND;
+    const uint64_t used = outbound ? sa->next_seq : sa->slot->top, granted = outbound ? sa->granted : sa->slot->granted;
+    sa->ask_at = granted > used ? used + (granted - used) / 2 : used;
     sa->asked = false;
 }
 
@@ -168,6 +168,8 @@ static struct xs_sa *sa_new(struct xs_worker *w, const struct xs_sa_conf *conf)
         xs_match_from(&sa->match[i], &conf->selectors[i], conf->direction == XS_INBOUND);
     if (sa->direction == XS_OUTBOUND && sa->slot->next_seq == 0)
         sa->slot->next_seq = 1; /* RFC 4303 sec. 3.3.3: the first packet is number 1 */
+    sa->next_seq = sa->slot->next_seq;
+    sa->granted = sa->slot->granted;
     set_ask_mark(sa);
     xs_sa_begin(sa, conf);
     if (sa->key)
@@ -299,8 +301,8 @@ int xs_sa_grant(struct xs_worker *w, uint32_t slot, uint64_t mark)
     struct xs_sa *sa = by_slot(w, slot);
     if (!sa)
         return -ENOENT;
-    if (mark > sa->slot->granted)
-        sa->slot->granted = mark;
+    if (mark > sa->granted)
+        sa->granted = sa->slot->granted = mark;
     set_ask_mark(sa);
     return 0;
 }

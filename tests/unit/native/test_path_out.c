@@ -71,6 +71,29 @@ static void grants(void)
     lab_close(&lab);
 }
 
+/* Another worker can write the slot: while we live, no number serves twice and none goes beyond what we were granted.
+ */
+static void turned_back(void)
+{
+    struct lab lab;
+    uint8_t frame[LAB_FRAME], inner[LAB_FRAME];
+    struct xs_sa_conf conf = lab_sa(XS_OUTBOUND, false, true);
+    lab_open(&lab, 0, 1, 1500);
+    struct xs_sa_slot *slot = lab_slot(&lab, LAB_SLOT_OUT);
+    slot->next_seq = 100;
+    slot->granted = 110;
+    lab_install(&lab, &conf);
+    lab_policy(&lab, 0, 0, 0);
+    for (uint64_t seq = 100; seq < 110; seq++) {
+        slot->next_seq = 1;
+        slot->granted = UINT64_MAX;
+        CHECK(send_ip(&lab, &PLAIN) == XS_V_ENCRYPTED && slot->next_seq == seq + 1);
+        CHECK(taken(&lab, &conf, seq, frame, inner));
+    }
+    CHECK(send_ip(&lab, &PLAIN) == XS_V_DROP_NO_GRANT);
+    lab_close(&lab);
+}
+
 static void exhaustion(void)
 {
     struct lab lab;
@@ -249,11 +272,17 @@ static void refuses_configuration(void)
 int main(int argc, char **argv)
 {
     static const struct lab_case cases[] = {
-        {"seals", seals},           {"grants", grants},
-        {"exhaustion", exhaustion}, {"copies_bits", copies_bits},
-        {"policies", policies},     {"hands_over", hands_over},
-        {"waits", waits},           {"longest_prefix", longest_prefix},
-        {"malformed", malformed},   {"refuses_configuration", refuses_configuration},
+        {"seals", seals},
+        {"grants", grants},
+        {"turned_back", turned_back},
+        {"exhaustion", exhaustion},
+        {"copies_bits", copies_bits},
+        {"policies", policies},
+        {"hands_over", hands_over},
+        {"waits", waits},
+        {"longest_prefix", longest_prefix},
+        {"malformed", malformed},
+        {"refuses_configuration", refuses_configuration},
     };
     return lab_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
 }
