@@ -74,6 +74,14 @@ static inline void xs_ttl_decrement(uint8_t *ip)
     xs_put16(ip + 10, (uint16_t)(sum + (sum >= 0xffff)));
 }
 
+/* Packets lie in memory that other workers can write: a length in them is read once, and the compiler is not to read it
+ * again between its check and its use. */
+static inline uint32_t xs_once(uint32_t value)
+{
+    __asm__("" : "+r"(value));
+    return value;
+}
+
 /* Steps f->data over the link-layer header. False: not IPv4, or too short to say. */
 static inline bool xs_strip_l2(struct xs_frame *f)
 {
@@ -102,7 +110,7 @@ static inline uint32_t xs_ip_check(struct xs_frame *f)
     if (f->len < XS_IP_MIN)
         return 0;
     if (__builtin_expect(ip[0] == 0x45, 1)) { /* no options: nearly all */
-        uint32_t len = xs_get16(ip + 2);
+        uint32_t len = xs_once(xs_get16(ip + 2));
         if (len < XS_IP_MIN || len > f->len || xs_checksum20(ip) != 0)
             return 0;
         f->len = len;
@@ -110,7 +118,7 @@ static inline uint32_t xs_ip_check(struct xs_frame *f)
     }
     if (ip[0] >> 4 != 4)
         return 0;
-    uint32_t ihl = (ip[0] & 15U) * 4, total = xs_get16(ip + 2);
+    uint32_t ihl = xs_once((ip[0] & 15U) * 4), total = xs_once(xs_get16(ip + 2));
     if (ihl < XS_IP_MIN || total < ihl || total > f->len)
         return 0;
     if (xs_checksum(ip, ihl) != 0)

@@ -136,7 +136,7 @@ static uint32_t prepare(struct xs_worker *w, struct lane *lane, struct xs_op *op
 static inline uint32_t strip_trailer(struct xs_frame *f, const struct xs_op *op)
 {
     const uint8_t *end = op->text + op->text_len;
-    uint32_t pad = end[-2];
+    uint32_t pad = xs_once(end[-2]);
     if (pad + XS_ESP_TRAILER > op->text_len)
         return XS_V_DROP_TRAILER;
     if (!xs_padding_fits(end, pad, op->text_len))

@@ -16,11 +16,11 @@ uint16_t xs_checksum(const uint8_t *bytes, uint32_t len)
 void xs_mss_clamp(uint8_t *ip, uint32_t ihl, uint32_t len, uint32_t mtu)
 {
     uint8_t *tcp = ip + ihl;
-    uint32_t header = (tcp[12] >> 4) * 4U, most = mtu - 40; /* IPv4 and TCP without options */
+    uint32_t header = xs_once((tcp[12] >> 4) * 4U), most = mtu - 40; /* IPv4 and TCP without options */
     if (header < 20 || ihl + header > len)
         return;
     for (uint32_t at = 20; at + 1 < header;) {
-        uint8_t kind = tcp[at], size = tcp[at + 1];
+        uint32_t kind = tcp[at], size = xs_once(tcp[at + 1]);
         if (kind == 0)
             return;
         if (kind == 1) {

@@ -1,5 +1,8 @@
 /* The frame pool: chunks have one owner each, whatever dies where. Children die by SIGKILL inside the locks, over
  * shared memory that they left half written. */
+#include <linux/futex.h>
+#include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/wait.h>
@@ -138,6 +141,53 @@ static void locks_of_queues(void)
     munmap(pool, xs_pool_size(CHUNKS));
 }
 
+enum { THREADS = 4, TURNS = 20000 };
+
+static struct xs_pool *contended;
+static volatile uint32_t turns;
+
+static void *takes_turns(void *unused)
+{
+    for (uint32_t i = 0; i < TURNS; i++) {
+        CHECK(xs_lock_wait(&contended->lock) == XS_LOCK_TAKEN);
+        uint32_t before = turns; /* lost where two are inside */
+        if (i % 64 == 0)
+            sched_yield();
+        turns = before + 1;
+        xs_lock_leave(&contended->lock);
+    }
+    return unused;
+}
+
+/* One inside at a time; who waits sleeps until the holder leaves, or until it is dead. */
+static void who_waits(void)
+{
+    pthread_t threads[THREADS];
+    int status, ready[2];
+    char byte;
+    contended = make();
+    for (uint32_t i = 0; i < THREADS; i++)
+        CHECK(pthread_create(&threads[i], NULL, takes_turns, NULL) == 0);
+    for (uint32_t i = 0; i < THREADS; i++)
+        CHECK(pthread_join(threads[i], NULL) == 0);
+    CHECK(turns == THREADS * TURNS && contended->lock.word == 0);
+    CHECK(pipe(ready) == 0);
+    pid_t child = fork();
+    CHECK(child >= 0);
+    if (!child) {
+        CHECK(xs_lock_try(&contended->lock) == XS_LOCK_TAKEN && write(ready[1], "", 1) == 1);
+        while (!(__atomic_load_n(&contended->lock.word, __ATOMIC_RELAXED) & FUTEX_WAITERS))
+            sched_yield();
+        raise(SIGKILL);
+    }
+    CHECK(read(ready[0], &byte, 1) == 1 && xs_lock_try(&contended->lock) == XS_LOCK_BUSY);
+    CHECK(xs_lock_wait(&contended->lock) == XS_LOCK_REPAIR);
+    xs_lock_leave(&contended->lock);
+    CHECK(waitpid(child, &status, 0) == child && WIFSIGNALED(status));
+    close(ready[0]), close(ready[1]);
+    munmap(contended, xs_pool_size(CHUNKS));
+}
+
 /* A worker that died between "whose" and "where": its successor knows by the producer index which of both holds. */
 static void death_in_transit(void)
 {
@@ -166,9 +216,8 @@ static void death_in_transit(void)
 int main(int argc, char **argv)
 {
     static const struct lab_case cases[] = {
-        {"takes_and_gives", takes_and_gives},
-        {"a_holder_that_dies", a_holder_that_dies},
-        {"locks_of_queues", locks_of_queues},
+        {"takes_and_gives", takes_and_gives},   {"a_holder_that_dies", a_holder_that_dies},
+        {"locks_of_queues", locks_of_queues},   {"who_waits", who_waits},
         {"death_in_transit", death_in_transit},
     };
     return lab_main(argc, argv, cases, sizeof cases / sizeof cases[0]);
