@@ -8,7 +8,8 @@ from __future__ import annotations
 import contextlib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from functools import cached_property
 
 Path = tuple[str | int, ...]
 
@@ -136,6 +137,30 @@ def key_lines(text: str) -> dict[Path, int]:
     with contextlib.suppress(_LostError):
         walk.document()
     return walk.lines
+
+
+class KeyLines(Mapping[Path, int]):
+    """`key_lines` of a text, walked when somebody asks first: thousands of peers take a second, and nobody may ask."""
+
+    def __init__(self, text: str) -> None:
+        self._text = text
+
+    @cached_property
+    def found(self) -> Mapping[Path, int]:
+        text, self._text = self._text, ""
+        return key_lines(text)
+
+    def __getitem__(self, path: Path) -> int:
+        return self.found[path]
+
+    def __iter__(self) -> Iterator[Path]:
+        return iter(self.found)
+
+    def __len__(self) -> int:
+        return len(self.found)
+
+    def __contains__(self, path: object) -> bool:
+        return path in self.found
 
 
 def line_of(lines: Mapping[Path, int], path: Path) -> int:

@@ -4,17 +4,19 @@ other: interfaces and key files are looked at by those who use them.
 
 from __future__ import annotations
 
+import contextlib
+import gc
 import os
 import re
 import tomllib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from pydantic import ValidationError
 
 from xdpsec.config import checks_ike, loader_ike, values
 from xdpsec.config.checks import refusals
 from xdpsec.config.kinds import ANY_ADDRESS
-from xdpsec.config.lines import Path, key_lines, line_of
+from xdpsec.config.lines import KeyLines, Path, line_of
 from xdpsec.config.refusals import dotted, refusal
 from xdpsec.config.schema import ChildTable, FileTable, GatewayTable, ManualTable, PeerTable, split_endpoint
 from xdpsec.config.suites import SUITES
@@ -51,6 +53,20 @@ def parse_bytes(raw: bytes, file: str, cores: Sequence[int]) -> values.Config:
     return parse(text, file, cores)
 
 
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is made of thousands of peers stays, or goes by its last reference: looking through all of it again and
+    again takes as long as making it."""
+    was = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was:
+            gc.enable()
+
+
+@_uncollected()
 def parse(text: str, file: str, cores: Sequence[int]) -> values.Config:
     """The configuration in `text`; `file` is what errors call it."""
     text = text.replace("\r\n", "\n")
@@ -63,7 +79,7 @@ def parse(text: str, file: str, cores: Sequence[int]) -> values.Config:
         raise _no_toml(file, line, text.split("\n")[line - 1] if line else "", what) from None
     except RecursionError:
         raise ConfigError(file, 0, "", "is not TOML: nested too deeply", "flatten it") from None
-    lines = key_lines(text)
+    lines = KeyLines(text)
     try:
         table = FileTable.model_validate(tree)
     except ValidationError as errors:
@@ -86,7 +102,7 @@ def _no_toml(file: str, line: int, row: str, what: str) -> ConfigError:
     return ConfigError(file, line, "", f"is not TOML: {what}", "correct the line")
 
 
-def _refuse(found: Iterable[tuple[Path, str, str]], file: str, lines: dict[Path, int]) -> None:
+def _refuse(found: Iterable[tuple[Path, str, str]], file: str, lines: Mapping[Path, int]) -> None:
     """ConfigError for the first of the file."""
     wrong = [(line_of(lines, path), dotted(path), what, fix) for path, what, fix in found]
     if wrong:
@@ -94,7 +110,7 @@ def _refuse(found: Iterable[tuple[Path, str, str]], file: str, lines: dict[Path,
         raise ConfigError(file, line, key, what, fix)
 
 
-def _config(table: FileTable, file: str, lines: dict[Path, int], cores: Sequence[int]) -> values.Config:
+def _config(table: FileTable, file: str, lines: Mapping[Path, int], cores: Sequence[int]) -> values.Config:
     peers: list[values.Peer] = []
     index = 0
     for name, peer in table.peers.items():

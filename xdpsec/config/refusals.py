@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import types
 import typing
+from collections.abc import Mapping
 from typing import Any
 
 from pydantic import BaseModel
@@ -48,7 +49,7 @@ def dotted(path: Path) -> str:
     return text
 
 
-def refusal(file: str, lines: dict[Path, int], errors: list[ErrorDetails]) -> ConfigError:
+def refusal(file: str, lines: Mapping[Path, int], errors: list[ErrorDetails]) -> ConfigError:
     """The refusal that comes first in the file; what is missing comes last, since it may only be misspelt."""
     rows = [(_path(error, lines), error) for error in errors]
     path, error = min(rows, key=lambda row: (row[1]["type"] == "missing", line_of(lines, row[0]), len(row[0])))
@@ -56,7 +57,7 @@ def refusal(file: str, lines: dict[Path, int], errors: list[ErrorDetails]) -> Co
     return ConfigError(file, line_of(lines, path), dotted(path), text, fix)
 
 
-def _path(error: ErrorDetails, lines: dict[Path, int]) -> Path:
+def _path(error: ErrorDetails, lines: Mapping[Path, int]) -> Path:
     """Pydantic's location without what is not in the file: union members and "[key]"."""
     path: Path = ()
     for part in error["loc"]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import encodings.idna  # noqa: F401 (getaddrinfo wants it; once confined we may not be able to read it)
+import gc
 import os
 import signal
 import sys
@@ -110,6 +111,7 @@ class Control:
         desk = Desk(config, gateway.ike, self._lines, loop.time)
         operator = OperatorServer(start.operator_fd, source, desk)
         metrics = asyncio.create_task(self._serve_metrics(gateway, source))
+        gc.enable()
         try:
             await gateway.run(self._stop)
         finally:
@@ -161,7 +163,9 @@ def main(start: ControlStart, wire: Wire) -> int:
     logging.configure("control")
     try:
         raw = os.pread(start.config_fd, MAX_SIZE, 0)
+        gc.disable()  # until everything that stays is made
         config = parse(raw.decode(), start.config_file, start.cores)
+        len(config.lines)  # now: `explain` names them, and nobody should wait for that then
         confine(start)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
             return runner.run(_run(start, config, wire))

@@ -35,16 +35,20 @@ def check_root() -> None:
 
 def account(config: Config) -> Account:
     """The account of control and workers."""
-    name, line = config.gateway.user, config.line(("gateway", "user"))
+    name = config.gateway.user
     try:
         entry = pwd.getpwnam(name)
     except KeyError:
         fix = f"make it with `useradd --system {name}`, or name another"
-        raise ConfigError(config.file, line, "gateway.user", f"there is no account {name!r}", fix) from None
+        raise _wrong_user(config, f"there is no account {name!r}", fix) from None
     if entry.pw_uid == 0 or entry.pw_gid == 0:
         text = f"the account {name!r} is root or in its group"
-        raise ConfigError(config.file, line, "gateway.user", text, "name an account without privileges")
+        raise _wrong_user(config, text, "name an account without privileges")
     return Account(entry.pw_uid, entry.pw_gid)
+
+
+def _wrong_user(config: Config, text: str, fix: str) -> ConfigError:
+    return ConfigError(config.file, config.line(("gateway", "user")), "gateway.user", text, fix)
 
 
 def find_link(config: Config, links: Links, interface: str) -> Link:

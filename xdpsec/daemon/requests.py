@@ -56,7 +56,8 @@ class Requests:
         self._spawn, self._serves = spawn, serves
         self._key_files = frozenset(manual.key_file for _, manual in config.manual)
         self._secrets = frozenset(file for _, ike in config.ike_peers for file in ike.secrets)
-        self._public = frozenset(file for _, ike in config.ike_peers for file in ike.auth.public)
+        public = frozenset(file for _, ike in config.ike_peers for file in ike.auth.public)
+        self._files = self._secrets | public
         self._handlers: dict[type, Callable[[int, Any], Awaitable[Answer]]] = {
             words.AttachPort: self._attach_port,
             words.OpenKeyFile: self._open_key_file,
@@ -101,7 +102,7 @@ class Requests:
         return words.Done(seq), opened
 
     async def _open_file(self, seq: int, m: words.OpenFile) -> Answer:
-        if m.path not in self._secrets | self._public:
+        if m.path not in self._files:
             raise LocalError(f"the configuration names no file {m.path}")
         opened = [_open(m.path, os.O_RDONLY)]
         try:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 import sys
@@ -238,6 +239,7 @@ def _prepare(config_path: str, opened: contextlib.ExitStack) -> tuple[Config, Ho
     cores = tuple(sorted(os.sched_getaffinity(0)))
     raw = loader.read(config_path)
     config = loader.parse_bytes(raw, config_path, cores)
+    gc.freeze()  # it stays as long as we do
     account = preflight.account(config)
     directory = preflight.run_directory(Path(config.gateway.run_dir))
     preflight.state_directory(Path(config.gateway.state_dir), account, config.gateway.user)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+import gc
 from pathlib import Path
 
 import pytest
 
+from xdpsec.config import lines
 from xdpsec.config.loader import load, parse, worker_cores
 from xdpsec.config.suites import SUITES
 from xdpsec.config.values import Config
@@ -211,3 +214,54 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
 )
 def test_cores(workers: int | list[int] | str, cores: tuple[int, ...], expected: tuple[int, ...]) -> None:
     assert worker_cores(workers, cores) == expected
+
+
+def crowd(count: int) -> str:
+    return "".join(
+        f"""[peers.p{n}]
+remote = "198.51.{n // 250}.{n % 250}"
+local_id = "hq"
+remote_id = "p{n}"
+auth = {{ psk_file = "/etc/xdpsec/p{n}.psk" }}
+children.lan = {{ local = ["10.1.0.0/16"], remote = ["10.{n // 250}.{n % 250}.0/24"] }}
+"""
+        for n in range(count)
+    )
+
+
+HEAD = '[gateway]\noutside = ["out0"]\ninside = ["in0"]\n'
+
+
+@pytest.mark.parametrize("wrong", ["", "nonsense = 1\n"])
+def test_garbage_is_not_collected_while_thousands_are_read_and_is_after(wrong: str) -> None:
+    collected: list[str] = []
+
+    def count(phase: str, info: object) -> None:
+        collected.append(phase)
+
+    assert gc.isenabled()
+    gc.callbacks.append(count)
+    try:
+        with contextlib.suppress(ConfigError):
+            parse(HEAD + crowd(500) + wrong, "gw.toml", (0, 1))
+            assert not wrong
+        assert len(collected) < 10  # as it is let in again; else there are hundreds
+    finally:
+        gc.callbacks.remove(count)
+    assert gc.isenabled()
+
+
+def test_where_keys_stand_is_looked_up_when_somebody_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    walked: list[str] = []
+
+    def walk(text: str) -> dict[lines.Path, int]:
+        walked.append(text)
+        return true(text)
+
+    true = lines.key_lines
+    monkeypatch.setattr(lines, "key_lines", walk)
+    config = parse(HEAD + crowd(3), "gw.toml", (0, 1))
+    assert not walked
+    assert config.line(("peers", "p1", "remote_id")) == len(HEAD.splitlines()) + 10
+    assert config.line(("gateway", "inside")) == 3
+    assert len(walked) == 1

@@ -1,0 +1,103 @@
+"""Files read at start: many at once, in their order, and nothing stays open whatever comes between."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+from hurry import hurry
+
+from xdpsec.channel import messages as words
+from xdpsec.channel.framing import Received, Wire
+from xdpsec.channel.hub import Peer, Refused
+from xdpsec.config.loader import parse
+from xdpsec.config.values import Config
+from xdpsec.daemon.ike import files
+from xdpsec.errors import ConfigError
+
+COUNT = 3 * files.AT_ONCE + 5
+PEER = """[peers.p{n}]
+remote = "198.51.100.{n}"
+local_id = "hq"
+remote_id = "p{n}"
+auth = {{ psk_file = "{folder}/p{n}" }}
+children.lan = {{ local = ["10.1.0.0/16"], remote = ["10.2.{n}.0/24"] }}
+"""
+
+
+def config(folder: Path) -> Config:
+    head = '[gateway]\noutside = ["out0"]\ninside = ["in0"]\n'
+    return parse(head + "".join(PEER.format(n=n, folder=folder) for n in range(COUNT)), "gw.toml", (0, 1))
+
+
+class Supervisor:
+    """Answers when the control side can do nothing but wait; `most` questions were unanswered at once."""
+
+    def __init__(self, wire: Wire) -> None:
+        self._peer = Peer(wire, frozenset({words.OpenFile}), self._asked, lambda reason: None)
+        self._waiting: list[tuple[int, str]] = []
+        self.most = 0
+
+    def _asked(self, received: Received) -> None:
+        assert isinstance(received.message, words.OpenFile)
+        self._waiting.append((received.seq, received.message.path))
+        self.most = max(self.most, len(self._waiting))
+        asyncio.get_running_loop().call_later(0.01, self._answer)
+
+    def _answer(self) -> None:
+        seq, path = self._waiting.pop(0)
+        try:
+            self._peer.tell(words.Done(seq), [os.open(path, os.O_RDONLY)], give=True)
+        except OSError as error:
+            self._peer.tell(words.Done(seq, f"{path}: {error.strerror}"))
+
+    def close(self) -> None:
+        self._peer.close()
+
+
+def against(folder: Path, test: Callable[[Peer, Supervisor], Awaitable[None]]) -> None:
+    async def run() -> None:
+        ours, theirs = Wire.pair()
+        supervisor = Supervisor(theirs)
+        peer = Peer(ours, frozenset({words.Done}), lambda received: None, lambda reason: None)
+        before = len(os.listdir("/proc/self/fd"))
+        await test(peer, supervisor)
+        assert len(os.listdir("/proc/self/fd")) == before
+        peer.close()
+        supervisor.close()
+
+    for n in range(COUNT):
+        (folder / f"p{n}").write_text(f"secret {n}")
+    hurry(run)
+
+
+def test_many_are_asked_for_at_once_and_each_has_its_own(tmp_path: Path) -> None:
+    async def test(peer: Peer, supervisor: Supervisor) -> None:
+        found = await files.read_all(config(tmp_path), peer)
+        assert found == {f"{tmp_path}/p{n}": f"secret {n}".encode() for n in range(COUNT)}
+        assert supervisor.most == files.AT_ONCE
+
+    against(tmp_path, test)
+
+
+def test_the_first_that_cannot_be_had_is_named(tmp_path: Path) -> None:
+    async def test(peer: Peer, supervisor: Supervisor) -> None:
+        for n in (files.AT_ONCE + 7, files.AT_ONCE + 9):
+            (tmp_path / f"p{n}").unlink()
+        with pytest.raises(Refused, match=f"p{files.AT_ONCE + 7}: No such file"):
+            await files.read_all(config(tmp_path), peer)
+
+    against(tmp_path, test)
+
+
+def test_one_that_is_too_long_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def test(peer: Peer, supervisor: Supervisor) -> None:
+        monkeypatch.setattr(files, "MAX_SIZE", 100)
+        (tmp_path / "p3").write_bytes(bytes(101))
+        with pytest.raises(ConfigError, match="p3"):
+            await files.read_all(config(tmp_path), peer)
+
+    against(tmp_path, test)
