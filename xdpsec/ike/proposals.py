@@ -9,25 +9,30 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import cached_property
 from typing import Generic, TypeVar
 
 from xdpsec import numbers
 from xdpsec.crypto.suites import is_aead
 from xdpsec.errors import PeerError
 from xdpsec.ike.settings import Algorithm, EspOffer, IkeOffer
-from xdpsec.numbers import NotifyType, Protocol, TransformType
+from xdpsec.numbers import NotifyType, Protocol
+from xdpsec.numbers import TransformType as T
 from xdpsec.wire.payloads import Proposal, Transform
 
 Offer = IkeOffer | EspOffer
 Offers = tuple[Offer, ...]
 Made = TypeVar("Made")
 
-EXTRA = tuple(TransformType(number) for number in range(TransformType.ADDKE1, TransformType.ADDKE7 + 1))
-KEY_EXCHANGES = (TransformType.KE, *EXTRA)
+#: Plain numbers: each handshake asks for them a hundred times, and an enum takes five times as long to find its member.
+ENCR, PRF, INTEG, KE, ESN = map(int, (T.ENCR, T.PRF, T.INTEG, T.KE, T.ESN))
+EXTRA = tuple(range(T.ADDKE1, T.ADDKE7 + 1))
+KEY_EXCHANGES = frozenset({KE, *EXTRA})
 #: For these a missing type says the same as the number 0: no integrity, no key exchange, no extended numbers.
-OPTIONAL = frozenset({TransformType.INTEG, TransformType.ESN, *KEY_EXCHANGES})
+OPTIONAL = frozenset({INTEG, ESN, *KEY_EXCHANGES})
 Pair = tuple[int, int]  # a transform's number and key length, as in Algorithm
 NAMED = 24  # algorithms of one type that a refusal spells out
+TYPES = len(T)  # transform types that it speaks of, those that we know first: a peer may invent a hundred
 #: What a refusal says before the peer's whole proposal: type, names; type, names; to its end.
 IN_FULL = "the peer's proposal in full: "
 NONE: Pair = (0, 0)
@@ -35,10 +40,10 @@ NONE_ONLY = (NONE,)
 Offered = Mapping[int, Sequence[Pair]]
 
 _REGISTRIES: dict[int, type[IntEnum]] = {
-    TransformType.ENCR: numbers.Encr,
-    TransformType.PRF: numbers.Prf,
-    TransformType.INTEG: numbers.Integ,
-    TransformType.ESN: numbers.Esn,
+    ENCR: numbers.Encr,
+    PRF: numbers.Prf,
+    INTEG: numbers.Integ,
+    ESN: numbers.Esn,
     **dict.fromkeys(KEY_EXCHANGES, numbers.Ke),
 }
 
@@ -123,12 +128,16 @@ def _words(kind: int, algorithms: Iterable[Algorithm]) -> str:
 # --- our offers as tables ---------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Menu:
     """One offer, or the AEAD or the other half of it: what each transform type may be, best first."""
 
     protocol: int
     rows: Mapping[int, tuple[Pair, ...]]
+
+    @cached_property
+    def transforms(self) -> tuple[Transform, ...]:
+        return tuple(Transform(kind, *one) for kind, row in self.rows.items() for one in row)
 
 
 class Memo(Generic[Made]):
@@ -174,15 +183,15 @@ _every = Memo(_menus_of)
 def _rows(offer: Offer, encr: tuple[Algorithm, ...], integrity: bool) -> dict[int, tuple[Pair, ...]]:
     rows: dict[int, tuple[Pair, ...]] = {}
     if encr:
-        rows[TransformType.ENCR] = tuple((one.id, one.bits) for one in encr)
+        rows[ENCR] = tuple((one.id, one.bits) for one in encr)
     if isinstance(offer, IkeOffer):
-        rows[TransformType.PRF] = _plain(offer.prf)
+        rows[PRF] = _plain(offer.prf)
     if integrity:
-        rows[TransformType.INTEG] = _plain(one for one in offer.integ if one)
+        rows[INTEG] = _plain(one for one in offer.integ if one)
     if offer.ke:
-        rows[TransformType.KE] = _plain(offer.ke)
+        rows[KE] = _plain(offer.ke)
     if isinstance(offer, EspOffer):
-        rows[TransformType.ESN] = _plain(map(int, offer.esn))
+        rows[ESN] = _plain(map(int, offer.esn))
     return rows | {kind: _plain(row) for kind, row in zip(EXTRA, offer.extra, strict=False)}
 
 
@@ -224,13 +233,7 @@ def for_exchange(offers: tuple[EspOffer, ...], pfs: str, ike_auth: bool = False)
 def build(offers: Offers, spi: bytes = b"") -> tuple[Proposal, ...]:
     """Our offers as proposals, numbered from 1 (RFC 7296 sec. 3.3.1)."""
     return tuple(
-        Proposal(
-            number,
-            menu.protocol,
-            spi,
-            tuple(Transform(kind, *one) for kind, row in menu.rows.items() for one in row),
-        )
-        for number, (_, menu) in enumerate(_every(offers), 1)
+        Proposal(number, menu.protocol, spi, menu.transforms) for number, (_, menu) in enumerate(_every(offers), 1)
     )
 
 
@@ -247,7 +250,7 @@ def choose(offers: Offers, proposals: Sequence[Proposal], group: int = 0, extra:
     payload, which wins among groups that both know since it saves a round trip. `extra` False: the peer cannot do
     additional key exchanges now (no RFC 9242)."""
     tables = [(proposal, _sorted(proposal)) for proposal in proposals]
-    fewest, nearest = len(TransformType) + 1, Refused(-1, 0, ())
+    nearest: tuple[int, Menu, Proposal, Offered, list[int]] | None = None
     for index, menu in _every(offers):
         for proposal, offered in tables:
             if proposal.protocol != menu.protocol:
@@ -255,20 +258,25 @@ def choose(offers: Offers, proposals: Sequence[Proposal], group: int = 0, extra:
             picked, missed = _match(menu, offered, group, extra)
             if not missed:
                 return _chosen(index, proposal, picked)
-            if len(missed) < fewest:
-                fewest = len(missed)
-                parted = tuple(_mismatch(menu, offered, kind) for kind in missed)
-                nearest = Refused(index, proposal.number, parted, proposal)
-    return nearest
+            if nearest is None or len(missed) < len(nearest[-1]):
+                nearest = index, menu, proposal, offered, missed
+    return _refused(*nearest) if nearest else Refused(-1, 0, ())
+
+
+def _refused(index: int, menu: Menu, proposal: Proposal, offered: Offered, missed: Sequence[int]) -> Refused:
+    parted = tuple(_mismatch(menu, offered, kind) for kind in missed[:TYPES])
+    return Refused(index, proposal.number, parted, proposal)
 
 
 def _sorted(proposal: Proposal) -> Offered:
     """The proposal's transforms by type, those with attributes that nobody knows left out (RFC 7296 sec. 3.3.6)."""
     offered: dict[int, list[Pair]] = {}
-    for transform in proposal.transforms:
-        row = offered.setdefault(transform.type, [])
-        if not transform.others:
-            row.append((transform.id, transform.bits))
+    before, row = -1, []
+    for kind, number, bits, others in proposal.transforms:
+        if kind != before:
+            before, row = kind, offered.setdefault(kind, [])
+        if not others:
+            row.append((number, bits))
     return offered
 
 
@@ -282,12 +290,14 @@ def _match(menu: Menu, offered: Offered, group: int, extra: bool) -> tuple[dict[
         theirs, ours = offered.get(kind, absent), menu.rows.get(kind, absent)
         both = [one for one in ours if one in theirs]
         if kind in KEY_EXCHANGES:
-            if kind == TransformType.KE and (group, 0) in both:
+            if kind == KE and (group, 0) in both:
                 both = [(group, 0)]
-            elif kind != TransformType.KE and not extra:
+            elif kind != KE and not extra:
                 both = [one for one in both if one == NONE]
-            both = [one for one in both if one not in used]  # RFC 9370 sec. 2.2.2: no method serves twice
-            used.update(one for one in both[:1] if one != NONE)
+            if used:
+                both = [one for one in both if one not in used]  # RFC 9370 sec. 2.2.2: no method serves twice
+            if both and both[0] != NONE:
+                used.add(both[0])
         if not both:
             missed.append(kind)
         elif kind in offered:
@@ -301,19 +311,18 @@ def _mismatch(menu: Menu, offered: Offered, kind: int) -> Mismatch:
 
 
 def _chosen(index: int, proposal: Proposal, picked: Mapping[int, Pair]) -> Chosen:
-    def number(kind: TransformType) -> int:
-        return picked.get(kind, NONE)[0]
-
+    transforms = tuple([Transform(kind, number, bits) for kind, (number, bits) in picked.items()])
+    number_of = {kind: number for kind, (number, _) in picked.items()}.get
     return Chosen(
         offer=index,
-        answer=replace(proposal, spi=b"", transforms=tuple(Transform(kind, *one) for kind, one in picked.items())),
+        answer=Proposal(proposal.number, proposal.protocol, b"", transforms),
         spi=proposal.spi,
-        encr=Algorithm(*picked.get(TransformType.ENCR, NONE)),
-        prf=number(TransformType.PRF),
-        integ=number(TransformType.INTEG),
-        ke=number(TransformType.KE),
-        extra=tuple(number(kind) for kind in EXTRA if number(kind)),
-        esn=bool(number(TransformType.ESN)),
+        encr=Algorithm(*picked.get(ENCR, NONE)),
+        prf=number_of(PRF, 0),
+        integ=number_of(INTEG, 0),
+        ke=number_of(KE, 0),
+        extra=tuple([number for kind, (number, _) in picked.items() if kind in EXTRA and number]),
+        esn=number_of(ESN, 0) != 0,
     )
 
 
@@ -335,6 +344,6 @@ def check_answer(offers: Offers, proposals: Sequence[Proposal]) -> Chosen:
     offered = _sorted(answer)
     picked, missed = _match(menu, offered, 0, True)
     if answer.protocol != menu.protocol or missed:
-        text = "; ".join(str(_mismatch(menu, offered, kind)) for kind in missed) or "another protocol"
+        text = "; ".join(str(_mismatch(menu, offered, kind)) for kind in missed[:TYPES]) or "another protocol"
         raise PeerError(f"the peer accepts what we did not offer: {text}", NotifyType.NO_PROPOSAL_CHOSEN)
     return _chosen(index, answer, picked)

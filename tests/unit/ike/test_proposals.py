@@ -98,6 +98,8 @@ REFUSED: list[tuple[Offers, list[Proposal], set[int]]] = [
     ((HYBRID,), [ike(ENCR_GCM256, PRF384, X25519)], {T.ADDKE1}),  # pq = required
     ((AEAD,), [ike(ENCR_GCM256, PRF384, X25519, Transform(99, 1))], {99}),  # RFC 7296 sec. 3.3.6
     ((AEAD,), [ike(ENCR_GCM256, X25519)], {T.PRF}),
+    # inventions by the hundred: what we know is told first, and no more types than there are
+    ((AEAD,), [ike(ENCR_GCM256, X25519, *(Transform(kind, 1) for kind in range(100, 200)))], {T.PRF, *range(100, 111)}),
     # the nearest pair is told
     ((AEAD, CBC), [ike(ENCR_CBC, PRF384, INTEG, MODP), ike(ENCR_GCM128, PRF256, MODP, number=2)], {T.PRF}),
     ((PFS,), [esp(ENCR_GCM256, NO_ESN)], {T.KE}),

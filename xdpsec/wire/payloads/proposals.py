@@ -22,7 +22,7 @@ SHORT = 0x8000
 BITS = SHORT | KEY_LENGTH
 MOST_ATTRIBUTES = range(limits.TRANSFORM_ATTRIBUTES)
 MORE_PROPOSALS, MORE_TRANSFORMS = 2, 3
-LAST = {True: b"\0\0", False: bytes((MORE_TRANSFORMS, 0))}
+MORE, LAST = bytes((MORE_TRANSFORMS, 0)), bytes(2)  # before a transform
 #: RFC 7296 sec. 3.3.1; IKE has none in IKE_SA_INIT, where the header carries it. Unknown protocols may have any.
 SPI_SIZES: dict[int, tuple[int, ...]] = {Protocol.IKE: (0, 8), Protocol.AH: (4,), Protocol.ESP: (4,)}
 
@@ -115,8 +115,8 @@ def _parse_proposal(data: bytes, at: int, end: int) -> Proposal:
 
 
 def _build_proposal(value: Proposal, last: bool) -> bytes:
-    final = len(value.transforms) - 1
-    transforms = b"".join([_build_transform(each, index == final) for index, each in enumerate(value.transforms)])
+    encoded = [ENCODED.get(each) or _encode(each) for each in value.transforms]
+    transforms = MORE.join([b"", *encoded[:-1]]) + LAST + encoded[-1] if encoded else b""
     length = PROPOSAL_SIZE + len(value.spi) + len(transforms)
     mark = 0 if last else MORE_PROPOSALS
     fixed = PROPOSAL.pack(mark, length, value.number, value.protocol, len(value.spi), len(value.transforms))
@@ -144,10 +144,6 @@ def _parse_transform(data: bytes, at: int, stop: int) -> Transform:
     if at != stop:
         raise Malformed(f"SA payload: a transform has more than {limits.TRANSFORM_ATTRIBUTES} attributes")
     return new(Transform, (kind, number, bits, others))
-
-
-def _build_transform(value: Transform, last: bool) -> bytes:
-    return LAST[last] + (ENCODED.get(value) or _encode(value))
 
 
 def _encode(value: Transform) -> bytes:
