@@ -9,12 +9,16 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable, Iterable, Sequence
 
+import structlog
+
 from xdpsec.channel.framing import Wire
 from xdpsec.channel.start import WorkerStart
 from xdpsec.daemon.spawn import Child
 
 #: Instead of a record: it comes by standard input.
 LATER = "-"
+
+events = structlog.get_logger()
 
 
 class Standby:
@@ -25,14 +29,20 @@ class Standby:
         self._reserve: tuple[Child, Wire, int] | None = None
 
     def prepare(self) -> None:
-        """Unless one stands there. The ports are attached."""
+        """Unless one stands there. The ports are attached. Where it cannot start, there is none."""
         if self._reserve and self._reserve[0].alive:
             return
         self.close()
         ours, theirs = Wire.pair()
         number = theirs.fileno()
-        child = Child([*self._program, LATER], tuple(self._descriptors(number)), asked=True)
-        theirs.close()
+        try:
+            child = Child([*self._program, LATER], tuple(self._descriptors(number)), asked=True)
+        except OSError as error:
+            ours.close()
+            events.warning("no worker in reserve: one that dies is replaced more slowly", error=str(error))
+            return
+        finally:
+            theirs.close()
         self._reserve = child, ours, number
 
     def _descriptors(self, channel: int) -> Iterable[int]:

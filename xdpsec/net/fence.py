@@ -265,6 +265,9 @@ def _nft(arguments: list[str], script: str = "") -> str:
         raise LocalError("the fence needs nft, which is not installed; install the package nftables") from None
     except subprocess.TimeoutExpired:
         raise LocalError(f"nft did not answer within {SECONDS} s; the fence was not changed") from None
+    except OSError as error:
+        why = error.strerror or error
+        raise LocalError(f"nft cannot be started ({why}); see that there is memory, and room for a process") from None
     if done.returncode:
         words = done.stderr.strip().splitlines()
         why = words[0] if words else f"exit {done.returncode}"

@@ -270,3 +270,14 @@ def test_missing_against_counting() -> None:
         for point in itertools.product(world, world):
             times = sum(covers(one, point) for one in [*have, *new])
             assert times == any(covers(one, point) for one in [*have, *wanted])
+
+
+def test_a_machine_that_starts_no_process_just_now(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever looks after the fence looks again; anything but a LocalError would end the gateway."""
+
+    def refuses(*words: object, **more: object) -> None:
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(subprocess, "run", refuses)
+    with pytest.raises(LocalError, match="nft cannot be started"):
+        Fence().mend()
