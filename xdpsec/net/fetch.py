@@ -12,6 +12,7 @@ import re
 import socket
 import ssl
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 from urllib.parse import urljoin, urlsplit
 
@@ -20,6 +21,7 @@ from xdpsec.errors import LocalError
 SECONDS, MAX_BODY, MAX_HEAD, MAX_URL, MAX_REDIRECTS = 10.0, 1 << 20, 16 << 10, 4096, 3
 AT_ONCE, WAITING = 8, 64
 _PORTS = {"http": 80, "https": 443}
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
 _STATUS = re.compile(rb"HTTP/1\.[01] (\d{3})(?: |$)")
 
@@ -52,9 +54,17 @@ def forbidden_in(prefixes: Iterable[str]) -> Forbidden:
             return True
         if parsed in ipaddress.ip_network("0.0.0.0/8") or parsed.is_reserved:
             return True
-        return any(parsed in network for network in networks)
+        return any(parsed in network for network in networks) or _ours(str(parsed), parsed.version)
 
     return forbidden
+
+
+def _ours(address: str, version: int) -> bool:
+    """An address of this machine is reached from itself. Sends nothing."""
+    with suppress(OSError), socket.socket(_FAMILIES[version], socket.SOCK_DGRAM) as probe:
+        probe.connect((address, _PORTS["http"]))
+        return bool(probe.getsockname()[0] == address)
+    return False
 
 
 def _translated(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

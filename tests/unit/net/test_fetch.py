@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
+from shell import sh
 
 from xdpsec.errors import LocalError
 from xdpsec.net import fetch
@@ -212,6 +213,18 @@ def test_one_forbidden_address_is_enough(monkeypatch: pytest.MonkeyPatch) -> Non
 )  # fmt: skip
 def test_forbidden_addresses(address: str, expected: bool) -> None:
     assert forbidden_in(["10.1.0.0/16", "fd00:1::/32"])(address) is expected
+
+
+def test_our_own_addresses_are_forbidden(namespace: None) -> None:
+    """What listens on the gateway is for others than whoever writes URLs."""
+    sh("ip link add own type veth peer name other")
+    sh("ip addr add 10.7.7.7/24 dev own")
+    sh("ip addr add 2001:db8:7::7/64 dev own nodad")
+    sh("ip link set own up")
+    sh("ip link set other up")
+    forbidden = forbidden_in([])
+    assert all(map(forbidden, ("10.7.7.7", "::ffff:10.7.7.7", "2001:db8:7::7")))
+    assert not any(map(forbidden, ("10.7.7.8", "2001:db8:7::8", "203.0.113.7")))
 
 
 NO_URLS = (
