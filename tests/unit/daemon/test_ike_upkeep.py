@@ -95,6 +95,28 @@ def test_what_was_known_outlives_a_broken_file(world: World, broken: bytes | Non
     assert not world.believes()
 
 
+@pytest.mark.parametrize("files", [("/broken.crl", CRL), (CRL, "/broken.crl")])
+def test_one_broken_file_keeps_no_other_from_being_read(world: World, files: tuple[str, ...]) -> None:
+    """An authority that publishes nonsense must not make us believe what another one has revoked."""
+    world.upkeep = Upkeep(world.credentials, files, [], world.read, lambda: world.now)
+    world.files |= {CRL: world.list(world.leaf), "/broken.crl": b"<html>"}
+    with structlog.testing.capture_logs() as said:
+        asyncio.run(world.upkeep.renew())
+    assert [one["why"].partition(":")[0] for one in said] == ["/broken.crl"]
+    assert not world.believes()
+
+
+def test_one_broken_response_keeps_no_other_from_being_read(world: World) -> None:
+    other = "/other.ocsp"
+    world.files |= {OCSP: world.root.ocsp(world.leaf), other: world.root.ocsp(world.leaf)}
+    staples = [world.credentials.staple(Auth(certificate="/gw.pem", key="/gw.key", ocsp=one)) for one in (OCSP, other)]
+    world.files |= {OCSP: b"?", other: world.root.ocsp(world.leaf, days=7)}
+    world.upkeep = Upkeep(world.credentials, [], [OCSP, other], world.read)
+    asyncio.run(world.upkeep.renew())
+    assert staples[1] is not None
+    assert staples[1].at(world.now + 2 * DAY) == world.files[other]
+
+
 def test_what_is_said_of_our_own_certificate(world: World) -> None:
     world.files[OCSP] = world.root.ocsp(world.leaf)
     world.upkeep = Upkeep(world.credentials, [], [OCSP, OCSP], world.read)

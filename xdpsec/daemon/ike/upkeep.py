@@ -64,15 +64,17 @@ class Upkeep:
             log.warning(sentence, **fields)
 
     async def renew(self) -> None:
-        """Read the lists again, and the responses about our own certificates."""
-        try:
-            self._credentials.renew_crls(await self._read_all(self._crls, "revocation list"))
-        except XdpsecError as error:
-            log.warning("revocation list is refused; what it said before stays", why=str(error))
-        try:
-            self._credentials.renew_staples(await self._read_all(self._staples, "OCSP response"))
-        except XdpsecError as error:
-            log.warning("OCSP response is refused; the one before stays", why=str(error))
+        """Read the lists again, and the responses about our own certificates; one that is broken is its own affair."""
+        for file, raw in (await self._read_all(self._crls, "revocation list")).items():
+            try:
+                self._credentials.renew_crls({file: raw})
+            except XdpsecError as error:
+                log.warning("revocation list is refused; what it said before stays", why=str(error))
+        for file, raw in (await self._read_all(self._staples, "OCSP response")).items():
+            try:
+                self._credentials.renew_staples({file: raw})
+            except XdpsecError as error:
+                log.warning("OCSP response is refused; the one before stays", why=str(error))
         self._credentials.known.expire(self._wall())
 
     async def _read_all(self, files: Sequence[str], what: str) -> dict[str, bytes]:
