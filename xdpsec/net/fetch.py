@@ -20,6 +20,8 @@ from xdpsec.errors import LocalError
 
 SECONDS, MAX_BODY, MAX_HEAD, MAX_URL, MAX_REDIRECTS = 10.0, 1 << 20, 16 << 10, 4096, 3
 AT_ONCE, WAITING = 8, 64
+#: Seconds for which a server is left alone that took no connection, and how many such are remembered.
+SILENT, MOST_SILENT = 30.0, 64
 _PORTS = {"http": 80, "https": 443}
 _FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
@@ -29,7 +31,7 @@ Forbidden = Callable[[str], bool]
 
 
 class Busy(LocalError):
-    """It was not tried: more wait already than may."""
+    """It was not tried: more wait already than may, or its server took no connection a moment ago."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +42,10 @@ class _Target:
     port: int
     secure: bool
     path: str
+
+    @property
+    def server(self) -> tuple[str, int, bool]:
+        return self.host, self.port, self.secure
 
 
 def forbidden_in(prefixes: Iterable[str]) -> Forbidden:
@@ -80,6 +86,7 @@ class Fetcher:
         self._forbidden, self._seconds = forbidden, seconds
         self._room = asyncio.Semaphore(AT_ONCE)
         self._tasks: dict[str, asyncio.Task[bytes]] = {}
+        self._silent: dict[tuple[str, int, bool], float] = {}  # servers, and until when
 
     async def get(self, url: str) -> bytes:
         """The body; LocalError, a sentence, when it cannot or may not be had, Busy when it was not tried."""
@@ -130,13 +137,7 @@ class Fetcher:
         raise LocalError(f"{_shown(url)} is reached only by more than {MAX_REDIRECTS} redirects; mend that")
 
     async def _exchange(self, target: _Target) -> tuple[int, dict[bytes, bytes], bytes]:
-        address = await self._resolve(target)
-        loop = asyncio.get_running_loop()  # reading the machine's authorities takes long
-        context = await loop.run_in_executor(None, ssl.create_default_context) if target.secure else None
-        name = target.host if target.secure else None
-        reader, writer = await asyncio.open_connection(
-            address, target.port, ssl=context, server_hostname=name, limit=MAX_HEAD
-        )
+        reader, writer = await self._reach(target)
         try:
             host = f"[{target.host}]" if ":" in target.host else target.host
             port = "" if target.port in _PORTS.values() else f":{target.port}"
@@ -146,6 +147,30 @@ class Fetcher:
             return status, head, await _body(reader, head) if status == 200 else b""
         finally:
             writer.transport.abort()
+
+    async def _reach(self, target: _Target) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+        """A connection. Each certificate has its own URL: where one of them waits in vain, thousands would."""
+        loop = asyncio.get_running_loop()
+        if self._silent.get(target.server, 0.0) > loop.time():
+            raise Busy(f"{target.host} took no connection a moment ago; see that it can be reached")
+        try:
+            address = await self._resolve(target)
+            # reading the machine's authorities takes long
+            context = await loop.run_in_executor(None, ssl.create_default_context) if target.secure else None
+            name = target.host if target.secure else None
+            ends = await asyncio.open_connection(
+                address, target.port, ssl=context, server_hostname=name, limit=MAX_HEAD
+            )
+        except LocalError:  # not a server's silence
+            raise
+        except BaseException:  # also when its time ran out
+            self._silent.pop(target.server, None)
+            while len(self._silent) >= MOST_SILENT:
+                del self._silent[next(iter(self._silent))]
+            self._silent[target.server] = loop.time() + SILENT
+            raise
+        self._silent.pop(target.server, None)
+        return ends
 
     async def _resolve(self, target: _Target) -> str:
         """The first address, when none of those that the name has is forbidden: a name with one such is a trap."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 import subprocess
 from collections.abc import Awaitable, Callable
@@ -287,6 +288,49 @@ def test_nobody_who_waits_ends_it_for_the_others() -> None:
         first.cancel()
         held.set()
         assert await second == b"x"
+
+    run(handler, work)
+
+
+def test_a_server_that_takes_no_connection_is_left_alone_for_a_while(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else each certificate's own URL there is waited for, a few at a time, by thousands of peers."""
+    with socket.socket() as one, socket.socket() as other:
+        for closed in (one, other):
+            closed.bind(("127.0.0.1", 0))
+        first, second = (f"http://127.0.0.1:{closed.getsockname()[1]}" for closed in (one, other))
+
+        async def work() -> list[type[Exception]]:
+            fetcher, kinds = Fetcher(anywhere), list[type[Exception]]()
+            for url in (f"{first}/1", f"{first}/2", f"{second}/1"):
+                with pytest.raises(LocalError) as caught:
+                    await fetcher.get(url)
+                kinds.append(caught.type)
+            return kinds
+
+        assert asyncio.run(work()) == [LocalError, fetch.Busy, LocalError]
+        monkeypatch.setattr(fetch, "SILENT", 0.0)
+        assert asyncio.run(work()) == [LocalError] * 3
+
+
+def test_where_we_may_not_go_is_no_silence() -> None:
+    async def work() -> None:
+        fetcher = Fetcher(forbidden_in([]))
+        for _ in range(2):
+            with pytest.raises(LocalError, match="where nobody may send us"):
+                await fetcher.get("http://127.0.0.1:1/")
+
+    asyncio.run(work())
+
+
+def test_a_server_that_answers_nonsense_is_not_left_alone() -> None:
+    """Whoever names one of its URLs could else keep us from the others."""
+    handler, _ = served(b"nonsense\r\n\r\n", OK + b"\r\nx")
+
+    async def work(port: int) -> None:
+        fetcher = Fetcher(anywhere)
+        with pytest.raises(LocalError, match="speaks no HTTP"):
+            await fetcher.get(f"http://127.0.0.1:{port}/one")
+        assert await fetcher.get(f"http://127.0.0.1:{port}/two") == b"x"
 
     run(handler, work)
 
