@@ -23,6 +23,7 @@ from xdpsec.errors import LocalError, PeerError
 
 #: Bounds on what a peer may make us parse. A path of ours has three certificates, a long one five.
 MAX_CHAIN, MAX_CERTIFICATE = 8, 16 << 10
+MAX_SHOWN = 64  # characters of a name that a sentence has room for
 _WEAK = frozenset({"md5", "sha1", "sha224"})
 
 
@@ -168,14 +169,18 @@ def _authority(certificate: x509.Certificate) -> None:
 
 
 def _subject(certificate: x509.Certificate) -> str:
-    return names.show(claims.subject(certificate))
+    return names.show(claims.subject(certificate)) or "without a subject"
 
 
 def _has(leaf: x509.Certificate) -> str:
-    """What the certificate speaks for, for the operator who compares."""
+    """What the certificate speaks for, for the operator who compares; on one line, whatever stands there."""
     alternatives = claims.extension(leaf, x509.SubjectAlternativeName)
-    shown = ", ".join(str(name.value) for name in list(alternatives or ())[:8])
+    shown = ", ".join(_printable(str(name.value)) for name in list(alternatives or ())[:8])
     return f"it has {shown}" if shown else "it has no subjectAltName"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else "?" for char in text[:MAX_SHOWN])
 
 
 # --- files of certificates --

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
 from authority import CA, DAY, LEAF, NOW, Authority, der, openssl_takes, pem
 from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from openssl import key, openssl
@@ -309,3 +312,21 @@ def test_contract_with_the_machine(root: Authority, leaf: x509.Certificate) -> N
         believes.check(found, method, data, b"other octets")
     with pytest.raises(PeerError, match="kind that IKE cannot use"):
         believes.check("no key", method, data, b"octets")
+
+
+def test_what_a_certificate_says_breaks_no_line(root: Authority) -> None:
+    """An authority that somebody else runs signs what it likes, and people read the sentence on a terminal."""
+    names = [x509.DNSName('a\nevent="IKE SA established"'), x509.RFC822Name("a\x1b[2J@b"), x509.DNSName("x" * 9000)]
+    begins = datetime.fromtimestamp(NOW, UTC)
+    made = x509.CertificateBuilder().subject_name(x509.Name([])).issuer_name(root.certificate.subject)
+    made = made.public_key(key("p384").public_key()).serial_number(77)
+    made = made.not_valid_before(begins - timedelta(1)).not_valid_after(begins + timedelta(1))
+    made = made.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    nameless = made.sign(load_pem_private_key(root.key.read_bytes(), None), hashes.SHA256())  # type: ignore[arg-type]
+    with pytest.raises(PeerError) as caught:
+        trust(root).verify((der(nameless),), GW, NOW)
+    text = str(caught.value)
+    assert text.isprintable()
+    assert text.startswith("certificate without a subject does not speak for")
+    assert 'it has a?event="IKE SA established", a?[2J@b, xxx' in text
+    assert len(text) < 1000
