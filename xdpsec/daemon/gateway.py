@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from importlib.metadata import version
 from typing import Any
@@ -122,6 +123,9 @@ class Gateway:
     # --- words from workers --------------------------------------------------------------------------------------
 
     def _on_word(self, worker: int, message: words.Message) -> None:
+        seat = self._seats.get(getattr(message, "slot", -1))
+        if seat is not None and seat.owner != worker:
+            return  # the slot changed hands meanwhile, or the worker did
         match message:
             case words.GrantWanted(slot, number):
                 self._grants.want(slot, number)
@@ -132,6 +136,8 @@ class Gateway:
                 self._negotiated(lambda ike: ike.children.first_use(slot))
             case words.SaSoft(slot):
                 self._negotiated(lambda ike: ike.children.worn(slot))
+            case words.SaElsewhere(slot, remote, port) if not _is_end(remote, port):
+                raise FramingError("it speaks of an address that there is not")
             case words.SaElsewhere(slot, remote, port):
                 self._negotiated(lambda ike: ike.children.elsewhere(slot, remote, port))
             case words.Exhausted(slot):
@@ -205,6 +211,13 @@ class Gateway:
             for member in self.fleet.members
             for (port, queue), descriptor in zip(queues, member.sockets, strict=False)
         ]
+
+
+def _is_end(address: str, port: int) -> bool:
+    """Whether somebody may be there."""
+    with contextlib.suppress(ValueError):
+        return 0 < port < 1 << 16 and not ipaddress.ip_address(address).is_unspecified
+    return False
 
 
 def _task(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:

@@ -249,6 +249,36 @@ def test_what_a_worker_says_of_slots_that_are_nobody_s_changes_nothing(tmp_path:
     hurry(test)
 
 
+def test_what_a_worker_says_of_another_s_slots_changes_nothing(tmp_path: Path) -> None:
+    async def test() -> None:
+        async with scene(tmp_path) as s:
+            before = s.state.read()
+            for slot, seat in s.security.seats.items():
+                s.says(1 - seat.owner, words.GrantWanted(slot, 2**64 - 1))
+                s.says(1 - seat.owner, words.Exhausted(slot))
+            for worker, address in enumerate(("10.1.0.8", "10.1.0.9")):
+                s.says(worker, words.ResolveWanted(1, address))  # words keep their order
+                while words.SetNeighbour(1, address) not in s.boss.kept:
+                    await asyncio.sleep(0.001)
+            assert s.state.read() == before
+            assert not any(sa.error for sa in s.gateway.view().sas)
+
+    hurry(test)
+
+
+@pytest.mark.parametrize("where", [("", 4500), ("x" * 200, 4500), ("192.0.2.9", 0), ("192.0.2.9", 2**40), ("::", 4500)])
+def test_a_worker_that_has_seen_a_peer_nowhere_is_ended(tmp_path: Path, where: tuple[str, int]) -> None:
+    async def test() -> None:
+        async with scene(tmp_path) as s:
+            with capture_logs() as lines:
+                s.says(1, words.SaElsewhere(7, *where))
+                await s.boss.serve(1)
+            (said,) = [line for line in lines if line["event"] == "worker misspoke"]
+            assert (said["worker"], said["error"]) == (1, "it speaks of an address that there is not")
+
+    hurry(test)
+
+
 @pytest.mark.parametrize("child", [-1, 2, 2**40])
 def test_a_worker_that_speaks_of_a_child_there_is_not_is_replaced(tmp_path: Path, child: int) -> None:
     async def test() -> None:
