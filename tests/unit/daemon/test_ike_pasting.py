@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as some
 from ike_rig import CONFIG
 
 from xdpsec.config import proposals as words
 from xdpsec.config.loader import parse
 from xdpsec.config.values import Config
 from xdpsec.daemon.credentials import Credentials
+from xdpsec.daemon.ike import pasting
 from xdpsec.daemon.ike.explain import Memory, Outlook
 from xdpsec.daemon.ike.pasting import word_of
 from xdpsec.daemon.ike.peers import settings
@@ -222,6 +225,52 @@ def test_the_line_for_a_child_takes_what_was_refused(
     known, pfs = offers(configured("", line, peer), child=True)
     fits = proposals.for_exchange(known, pfs, ike_auth)  # type: ignore[arg-type]
     assert isinstance(proposals.choose(fits, offered, 0), proposals.Chosen)
+
+
+TABLES = {
+    TransformType.ENCR: {*words.ENCR.values(), (2, 0), (25, 256)},
+    TransformType.PRF: {(number, 0) for number in (*words.PRF.values(), 1)},
+    TransformType.INTEG: {(number, 0) for number in (*words.INTEG.values(), 0, 1)},
+    TransformType.KE: {(number, 0) for number in (*words.KE.values(), 0, 22)},
+    TransformType.ADDKE1: {(number, 0) for number in (*words.KE.values(), 0)},
+    TransformType.ESN: {(0, 0), (1, 0)},
+}
+
+
+@some.composite
+def whatever(draw: some.DrawFn, child: bool) -> tuple[Proposal, ...]:
+    """Proposals of a peer that makes sense or not."""
+    kinds = [TransformType.ENCR, TransformType.INTEG, TransformType.KE, TransformType.ADDKE1]
+    kinds.append(TransformType.ESN if child else TransformType.PRF)
+    made = []
+    for number in range(1, draw(some.integers(1, 3)) + 1):
+        rows = {kind: draw(some.lists(some.sampled_from(sorted(TABLES[kind])), max_size=3)) for kind in kinds}
+        transforms = tuple(Transform(kind, *one) for kind, row in rows.items() for one in row)
+        made.append(Proposal(number, Protocol.ESP if child else Protocol.IKE, b"", transforms))
+    return tuple(made)
+
+
+@given(some.data(), some.booleans(), some.sampled_from(["", "aes256gcm16-prfsha384-x25519", "aes128-sha256-modp2048"]))
+def test_whatever_a_peer_offers_a_line_that_is_told_takes_it(data: some.DataObject, child: bool, ours: str) -> None:
+    key = "esp" if child else "ike"
+    offered = data.draw(whatever(child))
+    line = f'{key} = ["{ours.replace("-prfsha384", "") if child else ours}"]' if ours else ""
+
+    def choose(line: str) -> proposals.Chosen | proposals.Refused:
+        text = configured("" if child else line, line if child else "", gateway="allow_legacy = true")
+        known, pfs = offers(text, child)
+        return proposals.choose(proposals.for_exchange(known, pfs) if child else known, offered, 0)  # type: ignore[arg-type]
+
+    refusal = choose(line)
+    if isinstance(refusal, proposals.Chosen):
+        return
+    config = loaded(configured("" if child else line, line if child else "", gateway="allow_legacy = true"))
+    peer, negotiated = config.peers[0].ike, config.children[0].negotiated
+    assert peer
+    assert negotiated
+    known = negotiated.offers if child else peer.offers
+    new = pasting.proposal(str(refusal), key, known)
+    assert not new or isinstance(choose(pasting.line(key, known, new)), proposals.Chosen)
 
 
 @pytest.mark.parametrize(

@@ -90,14 +90,8 @@ def proposal(text: str, key: str, ours: Sequence[Offer]) -> str:
         needed.append(_usable(offered, TransformType.INTEG))
     if key == "ike":
         needed.append(_usable(offered, TransformType.PRF))
-    groups = [_KE[one] for one in ours[-1].ke] if key != "ike" and ours and TransformType.KE not in offered else []
-    words = [_best(row, known) for row in needed]
-    for kind in (TransformType.KE, *EXTRA):
-        if offered.get(kind) and NONE not in offered[kind]:
-            step = f"ke{kind - EXTRA[0] + 1}_" if kind in EXTRA else ""
-            taken = {word.rpartition("_")[2] for word in words}  # no method serves twice (RFC 9370 sec. 2.2.2)
-            group = _best([word for word in _usable(offered, kind) if word not in taken], known)
-            words.append(group and step + group)
+    words = [_best(row, known) for row in needed] + _exchanges(key, offered, known)
+    groups = [_KE[one] for one in ours[-1].ke] if key != "ike" and not _usable(offered, TransformType.KE) else []
     if not all(words):
         return ""
     brought = {f"prf{word}" for word in words}
@@ -107,6 +101,19 @@ def proposal(text: str, key: str, ours: Sequence[Offer]) -> str:
     except ValueError:
         return ""
     return written
+
+
+def _exchanges(key: str, offered: Mapping[int, Sequence[str]], known: Sequence[str]) -> list[str]:
+    """Those that the peer demands, and the first one where it has any; "" for one that cannot be said."""
+    steps = [kind for kind in EXTRA if NONE not in offered.get(kind, (NONE,))]
+    if steps or key == "ike" or set(offered.get(TransformType.KE, ())) - {NONE}:
+        steps.insert(0, TransformType.KE)
+    words: list[str] = []
+    for kind in steps:
+        taken = {word.rpartition("_")[2] for word in words}  # no method serves twice (RFC 9370 sec. 2.2.2)
+        group = _best([word for word in _usable(offered, kind) if word not in taken], known)
+        words.append(group and (f"ke{kind - EXTRA[0] + 1}_" if kind in EXTRA else "") + group)
+    return words
 
 
 def _offered(text: str) -> dict[int, list[str]]:
