@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.table import Table
 
-from xdpsec.cli.common import BAD_INPUT, DEFAULT_CONFIG, ConfigOption, complain, console, table
+from xdpsec.cli.common import BAD_INPUT, DEFAULT_CONFIG, ConfigOption, Table, complain, console, show, table
 from xdpsec.config.values import Child, Gateway
 from xdpsec.daemon.review import Review, review
 from xdpsec.errors import LocalError
@@ -39,8 +38,10 @@ def check(file: FileArgument = None, config: ConfigOption = DEFAULT_CONFIG) -> N
     out.print(_workers(gateway))
     out.print(f"metrics on {gateway.metrics_host} port {gateway.metrics_port}; account {gateway.user}")
     if found.config.ike_peers:
-        out.print("", _peers(found), sep="\n")
-    out.print("", _children(found), sep="\n")
+        print()
+        show(_peers(found))
+    print()
+    show(_children(found))
 
 
 def _workers(gateway: Gateway) -> str:

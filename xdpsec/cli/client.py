@@ -15,6 +15,7 @@ from typing import Any, Self, TypeVar
 
 from xdpsec.channel import operator as words
 from xdpsec.channel.framing import ChannelClosed, FramingError, Wire
+from xdpsec.config.defaults import RUN_DIR
 from xdpsec.errors import ConfigError, LocalError
 
 SOCKET = "control.sock"
@@ -44,13 +45,7 @@ def run_dir(config: Path) -> Path:
         raise ConfigError(str(config), 0, "", "is not TOML", "`xdpsec check` says where") from None
     gateway = tree.get("gateway")
     found = gateway.get("run_dir") if isinstance(gateway, dict) else None
-    return Path(found if isinstance(found, str) else _default())
-
-
-def _default() -> str:
-    from xdpsec.config.schema import GatewayTable  # takes longer to load than most answers to come
-
-    return str(GatewayTable.model_fields["run_dir"].default)
+    return Path(found if isinstance(found, str) else RUN_DIR)
 
 
 def _gateway_table(text: str) -> dict[str, Any]:

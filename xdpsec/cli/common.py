@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich import box
-from rich.console import Console
-from rich.table import Table
+
+if TYPE_CHECKING:
+    import rich.table
+    from rich.console import Console
+    from rich.text import Text
 
 #: Statuses beside 0: it went wrong; a person must mend the input; no gateway runs.
 FAILURE, BAD_INPUT, NOT_RUNNING = 1, 2, 3
@@ -40,34 +43,56 @@ def print_json(value: Any) -> None:
 
 
 def console() -> Console:
+    from rich.console import Console  # takes as long to load as a listing of thousands to come, and those need none
+
     return Console(highlight=False, markup=False, emoji=False, width=None if sys.stdout.isatty() else PIPE_COLUMNS)
 
 
-def table(title: str, *columns: str) -> Table:
+@dataclass(slots=True)
+class Table:
     """Columns whose name begins with ">" are numbers."""
-    made = Table(
-        title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
-    )
-    for column in columns:
-        made.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
-    return made
+
+    title: str
+    columns: tuple[str, ...]
+    rows: list[tuple[str | Text, ...]] = field(default_factory=list)
+
+    def add_row(self, *cells: str | Text) -> None:
+        self.rows.append(cells)
+
+
+def table(title: str, *columns: str) -> Table:
+    return Table(title, columns)
 
 
 def show(made: Table) -> None:
     """A table on stdout. With thousands of rows it is laid out here, the same but for breaking what is too wide: rich
     takes milliseconds a row."""
-    if made.row_count <= MANY:
-        console().print(made)
+    if len(made.rows) <= MANY:
+        console().print(_rich(made))
         return
     columns = []
-    for column in made.columns:
-        cells = [str(column.header), *map(str, column.cells)]
+    for column, body in zip(made.columns, zip(*made.rows, strict=True), strict=True):
+        cells = [column.removeprefix(">"), *map(str, body)]
         width = max(map(len, cells))
-        columns.append([cell.rjust(width) if column.justify == "right" else cell.ljust(width) for cell in cells])
+        columns.append([cell.rjust(width) if column.startswith(">") else cell.ljust(width) for cell in cells])
     head, *rows = ("   ".join(cells).rstrip() for cells in zip(*columns, strict=True))
     rule = "─" * (sum(len(cells[0]) for cells in columns) + 3 * (len(columns) - 1))
-    title = [str(made.title)] if made.title else []
+    title = [made.title] if made.title else []
     print("\n".join([*title, head, rule, *rows]))
+
+
+def _rich(made: Table) -> rich.table.Table:
+    from rich import box
+    from rich.table import Table as RichTable
+
+    drawn = RichTable(
+        title=made.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
+    )
+    for column in made.columns:
+        drawn.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+    for row in made.rows:
+        drawn.add_row(*row)
+    return drawn
 
 
 def seconds(value: float) -> str:

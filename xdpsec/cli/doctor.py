@@ -7,7 +7,7 @@ import dataclasses
 import typer
 from rich.text import Text
 
-from xdpsec.cli.common import DEFAULT_CONFIG, FAILURE, ConfigOption, JsonOption, console, print_json, table
+from xdpsec.cli.common import DEFAULT_CONFIG, FAILURE, ConfigOption, JsonOption, print_json, show, table
 from xdpsec.config.loader import load
 from xdpsec.daemon.doctor import gateway, machine, ports
 from xdpsec.daemon.doctor.finding import FAIL, NOTE, Finding, worst
@@ -27,7 +27,7 @@ def doctor(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -
         made = table("", "", "topic", "finding")
         for finding in found:
             made.add_row(Text(finding.level, COLOURS[finding.level]), finding.topic, finding.text)
-        console().print(made)
+        show(made)
     if worst(found) == FAIL:
         raise typer.Exit(FAILURE)
 

@@ -8,7 +8,7 @@ from typing import Any
 from xdpsec.channel import operator as words
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, table
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, print_json, show, table
 from xdpsec.workers.native import (
     door_verdict_help,
     door_verdict_names,
@@ -36,7 +36,10 @@ def drops(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) ->
     made = table("", "where", ">frames", "reason", "meaning")
     for row in _rows(answer):
         made.add_row(*row)
-    console().print(made if made.row_count else "nothing was dropped")
+    if made.rows:
+        show(made)
+    else:
+        print("nothing was dropped")
 
 
 def _rows(answer: dict[str, Any]) -> Iterator[tuple[str, str, str, str]]:

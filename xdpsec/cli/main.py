@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.metadata
 import os
 import sys
 from collections.abc import Sequence
@@ -72,6 +71,8 @@ def _whole(
 ) -> None:
     """IPsec gateway for Linux: XDP and AF_XDP data plane."""
     if version:
+        import importlib.metadata  # half as long to load as all else
+
         print(f"xdpsec {importlib.metadata.version('xdpsec')}")
         raise typer.Exit
 

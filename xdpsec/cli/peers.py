@@ -22,7 +22,7 @@ def list_peers(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = Fals
     )
     for row in rows:
         made.add_row(*_cells(row))
-    if made.row_count:
+    if made.rows:
         show(made)
     else:
         print("no peer negotiates its keys")

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.table import Table
-
 from xdpsec.channel import operator as words
 from xdpsec.cli import shapes
 from xdpsec.cli.client import Client, run_dir
-from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, console, print_json, seconds, show, table
+from xdpsec.cli.common import DEFAULT_CONFIG, ConfigOption, JsonOption, Table, console, print_json, seconds, show, table
 
 
 def status(config: ConfigOption = DEFAULT_CONFIG, as_json: JsonOption = False) -> None:

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, Field, StringConstraints, field_validator, model_validator
 
 from xdpsec.config import hints
+from xdpsec.config.defaults import RUN_DIR
 from xdpsec.config.kinds import Address, FilePath, Interface, Name, Port, Prefix, Remote, Spi, Table, UdpPort
 from xdpsec.config.schema_ike import IkeChildPart, IkePart
 from xdpsec.config.suites import SUITES
@@ -65,7 +66,7 @@ class GatewayTable(Table):
     """Lets proposals and manual SAs name what is weak: 3des, modp1024, modp1536."""
     user: Annotated[str, StringConstraints(pattern=r"^[a-z_][a-z0-9_-]{0,31}$")] = "xdpsec"
     """Account of the control process and the workers. It must exist, and not be root."""
-    run_dir: FilePath = "/run/xdpsec"
+    run_dir: FilePath = RUN_DIR
     """Directory in tmpfs: sequence state of this boot, control socket, lock. One per gateway."""
     state_dir: FilePath = "/var/lib/xdpsec"
     """Directory on disk: sequence state that survives a reboot; the account's, mode 0700. One per gateway."""

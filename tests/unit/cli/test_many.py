@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import tomllib
+from pathlib import Path
 
 import pytest
 
@@ -40,3 +43,26 @@ def test_a_long_table_looks_like_a_short_one(
 )
 def test_the_gateways_table_is_found_alone(text: str) -> None:
     assert client._gateway_table(text).get("gateway") == tomllib.loads(text).get("gateway")
+
+
+LONG = """
+import sys
+from pathlib import Path
+from xdpsec.cli import client, common, main
+main.application([sys.argv[1]])
+made = common.table("", "peer", ">count")
+for number in range(common.MANY + 1):
+    made.add_row(f"p{number}", "1")
+common.show(made)
+Path("gw.toml").write_text('[gateway]')
+assert str(client.run_dir(Path("gw.toml"))) == "/run/xdpsec"
+print(*sorted({name.partition(".")[0] for name in sys.modules} & {"rich", "pydantic", "email"}))
+"""
+
+
+@pytest.mark.parametrize("command", ["list-peers", "status", "list-sas"])
+def test_a_long_listing_loads_nothing_that_takes_longer_than_it(command: str, tmp_path: Path) -> None:
+    ran = subprocess.run(
+        [sys.executable, "-c", LONG, command], capture_output=True, text=True, check=True, cwd=tmp_path, timeout=60
+    )
+    assert ran.stdout.splitlines()[-1] == ""
