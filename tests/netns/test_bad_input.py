@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from netns.rig.gateways import Gateway, kill
-from xdpsec.demo.lab import Lab
+from xdpsec.demo.lab import Lab, run
 
 PEER = "10.60.0.2"
 
@@ -258,9 +258,10 @@ def test_key_file_itself(site: Site, directory: Path, wrong: Callable[[Path], No
 # --- state -----------------------------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def used(site: Site, directory: Path) -> Path:
+@pytest.fixture(scope="module")
+def ran(site: Site) -> Path:
     """The configuration of a gateway that ran and was stopped; tmpfs was emptied since."""
+    directory = site.lab.directory / "ran"
     config = right(directory).write()
     site.lab.ip(site.namespace, "address", "replace", "10.60.1.1/24", "dev", "wan1")
     gateway = Gateway(site.lab, site.namespace, config)
@@ -270,36 +271,45 @@ def used(site: Site, directory: Path) -> Path:
     return config
 
 
-def test_lost_state(site: Site, directory: Path, used: Path) -> None:
-    (directory / "state" / "sequence").unlink()
-    refused(site, used, "sequence state", "branch/one", "make new keys", re.escape(f"{directory}/one.keys"))
+@pytest.fixture
+def used(ran: Path) -> Iterator[Path]:
+    """The same; what a test does to its state is taken back."""
+    run(["cp", "-a", str(ran.with_name("state")), str(ran.with_name("saved"))])
+    yield ran
+    for name in ("state", "run"):
+        shutil.rmtree(ran.with_name(name), ignore_errors=True)
+    ran.with_name("saved").rename(ran.with_name("state"))
 
 
-def test_older_state(site: Site, directory: Path, used: Path) -> None:
-    """A restored backup: the state of before a run in which numbers were used (the kill leaves its block's end)."""
-    backup = directory / "backup"
-    shutil.copy2(directory / "state" / "sequence", backup)
-    status = (directory / "state" / "sequence").stat()
-    gateway = Gateway(site.lab, site.namespace, used)
-    gateway.start()
-    before = gateway.ask("status")["workers"]
-    kill([gateway.supervisor])  # and with it all of its own
-    gateway.gone([worker["pid"] for worker in before])
-    shutil.rmtree(directory / "run")
-    shutil.copy2(backup, directory / "state" / "sequence")
-    os.chown(directory / "state" / "sequence", status.st_uid, status.st_gid)
-    refused(site, used, "sequence state", "older", "make new keys")
+def test_lost_state(site: Site, used: Path) -> None:
+    (used.parent / "state" / "sequence").unlink()
+    refused(site, used, "sequence state", "branch/one", "make new keys", re.escape(f"{used.parent}/one.keys"))
 
 
 @pytest.mark.parametrize(
     "text", [b"", b"xdpsec-sequence 1 0 5 00\nabcde", b"\xff" * 100], ids=["empty", "wrong checksum", "binary"]
 )
-def test_damaged_state(site: Site, directory: Path, used: Path, text: bytes) -> None:
-    state = directory / "state" / "sequence"
+def test_damaged_state(site: Site, used: Path, text: bytes) -> None:
+    state = used.parent / "state" / "sequence"
     with state.open("r+b") as file:
         file.truncate(0)
         file.write(text)
     refused(site, used, re.escape(str(state)), "make new keys")
+
+
+def test_older_state(site: Site, used: Path) -> None:
+    """A restored backup: the state of before a run in which numbers were used (the kill leaves its block's end). It is
+    the last that is done to it: the key files remember."""
+    state, backup = used.parent / "state" / "sequence", used.parent / "backup"
+    run(["cp", "-a", str(state), str(backup)])
+    gateway = Gateway(site.lab, site.namespace, used)
+    gateway.start()
+    before = gateway.ask("status")["workers"]
+    kill([gateway.supervisor])  # and with it all of its own
+    gateway.gone([worker["pid"] for worker in before])
+    shutil.rmtree(used.parent / "run")
+    run(["cp", "-a", str(backup), str(state)])
+    refused(site, used, "sequence state", "older", "make new keys")
 
 
 # --- two at once -----------------------------------------------------------------------------------------------
