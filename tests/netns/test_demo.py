@@ -18,18 +18,17 @@ from scapy.layers.inet import ICMP, IP
 from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
+from netns.rig.patience import HANG_SECONDS
 from xdpsec.demo import children, proof
 from xdpsec.demo.children import Sa
 from xdpsec.demo.topology import Site
 
 XDPSEC = str(Path(sys.executable).with_name("xdpsec"))
 #: Seconds of each throughput run: short, since the shares of the workers do not depend on it.
-BRIEF = "2"
+BRIEF = "1"
 #: The whole demo takes less than a minute; on a busy machine it may take longer before we give up.
-DEMO_SECONDS = 150
+DEMO_SECONDS = 500
 CHILDREN, SAS, WORKERS = 8, 16, 2
-#: From its first step to its last word.
-MOST_SECONDS = {"manual": 60, "ike": 100}
 
 
 class Demo:
@@ -115,7 +114,7 @@ class Kept:
 
     def inside(self, role: str, *argv: str) -> str:
         command = ["ip", "netns", "exec", f"{self.name}-{role}", *argv]
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=30).stdout
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=HANG_SECONDS).stdout
 
 
 @pytest.fixture(scope="module", params=["ike", "manual"])
@@ -130,7 +129,7 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         assert status == 0, demo.said
         yield Kept(demo.name, request.param, demo.said, json.loads(file.read_text()))
     finally:
-        removed = subprocess.run([XDPSEC, "demo", "--remove", demo.name], check=False, timeout=60)
+        removed = subprocess.run([XDPSEC, "demo", "--remove", demo.name], check=False, timeout=DEMO_SECONDS)
     assert removed.returncode == 0
     assert traces(demo.name, inodes) == []
 
@@ -158,7 +157,7 @@ def test_each_worker_carried_its_share(kept: Kept) -> None:
         assert all(sum(worker["cycles"].values()) > 0 for worker in gateway["workers"])
 
 
-def test_tcp_and_udp_went_both_ways_within_a_minute(kept: Kept) -> None:
+def test_tcp_and_udp_went_both_ways(kept: Kept) -> None:
     streams = kept.summary["streams"]
     assert [(one["protocol"], one["sender"]) for one in streams] == [
         ("TCP", "a"),
@@ -167,7 +166,6 @@ def test_tcp_and_udp_went_both_ways_within_a_minute(kept: Kept) -> None:
         ("UDP", "b"),
     ]
     assert all(one["slowest"] > 0 for one in streams)
-    assert kept.summary["seconds"] < MOST_SECONDS[kept.keys]
 
 
 def test_rekeys_under_load_lost_nothing(kept: Kept) -> None:
@@ -189,7 +187,7 @@ def test_the_last_words_show_how_to_look_around(kept: Kept) -> None:
     assert len(tried) == 5
     for command in tried:
         argv = [*command.split(), "-c", "1"] if " ping " in command else command.split()
-        assert subprocess.run(argv, check=True, capture_output=True, timeout=30).stdout, command
+        assert subprocess.run(argv, check=True, capture_output=True, timeout=HANG_SECONDS).stdout, command
     config = (kept.directory / "gateway-b" / "xdpsec.toml").read_text()
     assert all(line in kept.said for line in config.splitlines())
 
@@ -223,7 +221,7 @@ def test_wrong_keys_open_nothing_of_the_real_capture(kept: Kept, tmp_path: Path)
 def test_one_packet_in_the_clear_makes_it_red(demo: Any, tmp_path: Path) -> None:
     """An inner packet put onto the wan at gateway A, while iperf3 runs over the tunnel."""
     file = tmp_path / "summary.json"
-    run = demo("--json-file", str(file))
+    run = demo("--json-file", str(file), "--keys", "manual")  # who made the keys makes no difference, but takes longer
     run.until("open the capture")
     frame = Ether(dst="02:00:00:00:00:01") / IP(src="10.81.1.10", dst="10.82.1.10") / ICMP() / Raw(b"in the clear")
     inject(f"{run.name}-wan", "to-a", bytes(frame))
@@ -242,7 +240,7 @@ def inject(namespace: str, interface: str, frame: bytes) -> None:
         "s.send(bytes.fromhex(sys.argv[2]))"
     )
     command = ["ip", "netns", "exec", namespace, sys.executable, "-c", program, interface, frame.hex()]
-    subprocess.run(command, check=True, timeout=30)
+    subprocess.run(command, check=True, timeout=HANG_SECONDS)
 
 
 # --- gone --------------------------------------------------------------------------------------------------------
@@ -271,7 +269,7 @@ def test_an_interrupted_demo_leaves_nothing(demo: Any, step: str, number: signal
 def test_a_lab_that_does_not_exist_cannot_be_removed() -> None:
     for name in ("xs-000000", "../etc"):
         done = subprocess.run(
-            [XDPSEC, "demo", "--remove", name], check=False, capture_output=True, text=True, timeout=30
+            [XDPSEC, "demo", "--remove", name], check=False, capture_output=True, text=True, timeout=HANG_SECONDS
         )
         assert done.returncode != 0
         assert name in done.stderr
