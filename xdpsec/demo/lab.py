@@ -86,8 +86,7 @@ class Lab:
         """Make a namespace and return its name."""
         name = f"{self.name}-{role}"
         run(["ip", "netns", "add", name])
-        for setting in ("net.ipv6.conf.all.disable_ipv6=1", "net.ipv6.conf.default.disable_ipv6=1"):
-            self.inside(name, "sysctl", "-qw", setting)
+        self.inside(name, "sysctl", "-qw", *(f"net.ipv6.conf.{which}.disable_ipv6=1" for which in ("all", "default")))
         self.ip(name, "link", "set", "lo", "up")
         return name
 
