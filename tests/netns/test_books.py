@@ -4,50 +4,37 @@ after more than the gateways can carry."""
 from __future__ import annotations
 
 import json
-import time
+import subprocess
 from collections.abc import Iterator
 
 import pytest
 
 from netns.rig import books
+from netns.rig.patience import HANG_SECONDS, until
 from netns.rig.sites import Pair, pair
 from netns.rig.tap import ETHERTYPE_IP, Tap
 from xdpsec.demo.topology import INSIDE, OUTSIDE
+from xdpsec.demo.waiting import Lines
 
 #: More than the gateways forward, for long enough that rings run full.
 FLOOD = ("-u", "-b", "0", "-l", "200", "-t", "2")
-#: iperf3's own talk is in the flood too.
-FLOOD_PATIENCE = 40.0
-#: After the last packet was sent: everything on its way has arrived or been dropped.
-REST_SECONDS = 1.0
 
 
 @pytest.fixture(scope="module")
 def made() -> Iterator[Pair]:
     with pair() as pair_:
-        for gateway in pair_.gateways:
-            gateway.start()
+        pair_.start()
         yield pair_
-
-
-def at_rest(made: Pair) -> None:
-    """Until no counter of any gateway moves between two readings."""
-    before = None
-    until = time.monotonic() + 10 * REST_SECONDS
-    while (now := [gateway.ask("drops")["workers"] for gateway in made.gateways]) != before:
-        assert time.monotonic() < until, "the gateways do not come to rest"
-        before = now
-        time.sleep(REST_SECONDS)
 
 
 def test_easy_traffic(made: Pair) -> None:
     """None is dropped, and the cables' far ends count what the gateways say."""
     with made.flows(40) as flows:
-        flows.wait(time.monotonic(), 5)
-        time.sleep(1)
+        flows.wait()
+        until(lambda: flows.sent_since(0) >= 80, "packets of every size")
         flows.pause()
-        at_rest(made)
-        assert flows.lost(0, time.monotonic()) == {}
+        flows.settle()
+    books.rest(made.gateways)
     for site in (made.where.a, made.where.b):
         page = books.read(made.gateway(site))
         books.check(page)
@@ -83,26 +70,35 @@ def test_what_the_cable_delivers_is_what_completed(made: Pair) -> None:
     site = made.where.a
     before = books.read(made.a)
     with Tap(site.host, "eth0") as tap, made.flows(40) as flows:
-        flows.wait(time.monotonic(), 5)
+        flows.wait()
         flows.pause()
-        at_rest(made)
-        arrived = [frame for frame in tap.frames() if frame.raw[12:14] == ETHERTYPE_IP.to_bytes(2, "big")]
-    after = books.read(made.a)
-    assert len(arrived) == after.completed[INSIDE] - before.completed[INSIDE]
+        flows.settle()
+        books.rest(made.gateways)
+        completed = books.read(made.a).completed[INSIDE] - before.completed[INSIDE]
+        until(lambda: seen(tap) >= completed, lambda: f"{completed} completed, {seen(tap)} seen")
+        assert seen(tap) == completed
+
+
+def seen(tap: Tap) -> int:
+    return sum(frame.raw[12:14] == ETHERTYPE_IP.to_bytes(2, "big") for frame in tap.frames())
 
 
 def test_more_than_can_be_carried(made: Pair) -> None:
-    """A flood from both hosts: drops there are, and each is in a counter."""
+    """A flood from both hosts: what is dropped is in a counter."""
     lab, where = made.lab, made.where
-    servers = [lab.start(site.host, ["iperf3", "-s", "-B", site.address(0)]) for site in (where.a, where.b)]
+    servers = [
+        lab.start(site.host, ["iperf3", "-s", "--forceflush", "-B", site.address(0)], stdout=subprocess.PIPE)
+        for site in (where.a, where.b)
+    ]
+    for server in servers:
+        Lines(server.stdout, "iperf3").until(lambda line: "Server listening" in line, HANG_SECONDS)
     clients = [
         lab.start(here.host, ["iperf3", "-c", there.address(0), "-B", here.address(0), *FLOOD])
         for here, there in where.directions
     ]
     for client in clients:
-        client.wait(FLOOD_PATIENCE)
+        client.wait(HANG_SECONDS)
     for server in servers:
         lab.stop(server)
-    at_rest(made)
-    for gateway in made.gateways:
-        books.check(books.read(gateway))
+    books.rest(made.gateways)
+    assert all(books.read(gateway).taken[INSIDE] > 10_000 for gateway in made.gateways), "no flood"

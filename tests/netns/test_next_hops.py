@@ -6,7 +6,6 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -16,6 +15,7 @@ from interop import echo
 from scapy.layers.inet import IP, TCP
 
 from netns.rig.flows import Flows
+from netns.rig.patience import HANG_SECONDS
 from netns.rig.sites import Pair, pair
 from netns.rig.tap import Frame, Tap
 from xdpsec.demo.topology import INSIDE, Site
@@ -24,9 +24,6 @@ from xdpsec.demo.waiting import Lines
 ECHO = str(Path(echo.__file__).resolve())
 ECHO_PORT = 7
 IP_AND_ICMP, IP_AND_TCP = 28, 40
-#: A neighbour that changed says so at once (gratuitous ARP); we hear it by rtnetlink.
-NEIGHBOUR_SECONDS = 5.0
-LISTEN_SECONDS = 10.0  # a Python that starts on a busy machine
 SYN = 0x02
 RATE = 40.0
 
@@ -34,15 +31,14 @@ RATE = 40.0
 @pytest.fixture(scope="module")
 def made() -> Iterator[Pair]:
     with pair() as pair_:
-        for gateway in pair_.gateways:
-            gateway.start()
+        pair_.start()
         yield pair_
 
 
 @pytest.fixture
 def flows(made: Pair) -> Iterator[Flows]:
     with made.flows(RATE) as running:
-        running.wait(time.monotonic(), NEIGHBOUR_SECONDS)
+        running.wait()
         yield running
 
 
@@ -51,7 +47,7 @@ def refused_ping(made: Pair, child: int, *more: str) -> str:
     where = made.where
     words = ["ping", "-n", "-c1", "-W2", "-I", where.a.address(child), *more, where.b.address(child)]
     argv = ["ip", "netns", "exec", where.a.host, *words]
-    done = subprocess.run(argv, capture_output=True, text=True, timeout=10, check=False)
+    done = subprocess.run(argv, capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
     assert done.returncode != 0, done.stdout
     return done.stdout + done.stderr
 
@@ -93,7 +89,7 @@ def test_mss_is_clamped_on_the_wire(made: Pair, child: int) -> None:
         with echoing(made, where.b, child):
             words = [where.b.address(child), str(ECHO_PORT), where.a.address(child), "300000"]
             made.lab.inside(where.a.host, sys.executable, ECHO, "ask", *words)
-        syns = [there.wait(is_syn, 1.0), here.wait(is_syn, 1.0)]
+        syns = [there.wait(is_syn, HANG_SECONDS), here.wait(is_syn, HANG_SECONDS)]
         for syn in syns:
             mss = dict(IP(syn.ip)[TCP].options)["MSS"]
             assert mtu - IP_AND_TCP - 16 < mss <= mtu - IP_AND_TCP
@@ -110,7 +106,7 @@ def echoing(made: Pair, site: Site, child: int) -> Iterator[None]:
     argv = [sys.executable, ECHO, "serve", site.address(child), str(ECHO_PORT)]
     process = made.lab.start(site.host, argv, stdout=subprocess.PIPE)
     try:
-        Lines(process.stdout, "echo server").until(lambda line: line == "listening", LISTEN_SECONDS)
+        Lines(process.stdout, "echo server").until(lambda line: line == "listening", HANG_SECONDS)
         yield
     finally:
         made.lab.stop(process)
@@ -122,17 +118,17 @@ def is_syn(frame: Frame) -> bool:
 
 @pytest.mark.parametrize("side", ["host", "wan"])
 def test_a_neighbour_changes_its_address(made: Pair, flows: Flows, side: str) -> None:
-    """The host behind gateway B, then gateway B's router: traffic follows within seconds."""
+    """The host behind gateway B, then gateway B's router, which say so (gratuitous ARP): traffic follows."""
     namespace, interface = (made.where.b.host, "eth0") if side == "host" else (made.where.wan, made.where.b.wan_port)
     made.lab.inside(namespace, "sysctl", "-qw", f"net.ipv4.conf.{interface}.arp_notify=1")
     made.lab.ip(namespace, "link", "set", interface, "address", "02:00:00:00:0b:01")
-    flows.wait(time.monotonic(), NEIGHBOUR_SECONDS)
+    flows.wait()
 
 
 def test_a_neighbour_that_is_gone_comes_back(made: Pair, flows: Flows) -> None:
     """Its entry flushed under traffic: the kernel resolves it anew, since a worker asks."""
     made.lab.ip(made.b.namespace, "neigh", "flush", "dev", INSIDE)
-    flows.wait(time.monotonic(), NEIGHBOUR_SECONDS)
+    flows.wait()
 
 
 def test_a_route_changes(made: Pair, flows: Flows) -> None:
@@ -141,6 +137,6 @@ def test_a_route_changes(made: Pair, flows: Flows) -> None:
     other = "10.90.1.253"
     lab.ip(made.where.wan, "address", "add", f"{other}/24", "dev", site.wan_port)
     lab.ip(made.a.namespace, "route", "replace", "default", "via", other)
-    flows.wait(time.monotonic(), NEIGHBOUR_SECONDS)
+    flows.wait()
     lab.ip(made.a.namespace, "route", "replace", "default", "via", site.router)
-    flows.wait(time.monotonic(), NEIGHBOUR_SECONDS)
+    flows.wait()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from netns.rig.gateways import Gateway
-from netns.rig.watch import AGAIN_SECONDS, QUIET_SECONDS, RATE, World, world
+from netns.rig.watch import RATE, World, world
 
 #: What the issue allows: 1 of 100.
 HANDOFF_SHARE = 0.01
@@ -24,20 +24,20 @@ def watched() -> Iterator[World]:
         yield made
 
 
-def change(gateway: Gateway, watched: World, workers: int) -> None:
-    gateway.stop()
+def change(watched: World, workers: int) -> None:
+    for gateway in watched.pair.gateways:
+        gateway.stop()
     watched.pair.set_workers(workers)
-    gateway.start()
+    watched.pair.start()
 
 
 @pytest.mark.parametrize("workers", [4, 1, 2])
 def test_every_sa_works(watched: World, workers: int) -> None:
     """From two workers to these, one after the other. The flows never stop, the keys never change."""
     since = time.monotonic()
-    for gateway in watched.pair.gateways:
-        change(gateway, watched, workers)
-    watched.again(time.monotonic())
-    time.sleep(QUIET_SECONDS)
+    change(watched, workers)
+    watched.flows.wait()
+    watched.quiet()
     watched.closed(since)
     watched.unique()
     for gateway in watched.pair.gateways:
@@ -62,14 +62,17 @@ def check_shares(gateway: Gateway, workers: int) -> None:
 def test_frames_of_an_sa_reach_its_worker(watched: World) -> None:
     """By two counts that do not know each other: what each worker opened and sealed is what its SAs carried."""
     gateway = watched.pair.a
-    change(gateway, watched, 4)
+    change(watched, 4)
+    watched.flows.wait()
+    since = time.monotonic()
+    watched.flows.pause()
+    watched.flows.settle(since)
     watched.flows.close()
-    time.sleep(QUIET_SECONDS)
     before = carried(gateway), worked(gateway)
     with watched.pair.flows(RATE) as flows:
-        flows.wait(time.monotonic(), AGAIN_SECONDS)
+        flows.wait()
         flows.pause()
-        time.sleep(QUIET_SECONDS)
+        flows.settle()
     after = carried(gateway), worked(gateway)
     by_sa, by_worker = (now - then for now, then in zip(after, before, strict=True))
     assert by_sa == by_worker

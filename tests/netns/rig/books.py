@@ -7,20 +7,22 @@ own counters at the far ends say whether the books are true.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.request
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
 
 from netns.rig.gateways import Gateway
+from netns.rig.patience import HANG_SECONDS, until
 from netns.rig.spaces import inside
 from xdpsec.demo.lab import Lab
 
 URL = "http://127.0.0.1:9310/metrics"
-SCRAPE_SECONDS = 10.0
 TO_WORKER = ("ESP_TO_WORKER", "AH_TO_WORKER", "UDP_ESP_TO_WORKER", "INSIDE_TO_WORKER")
 #: Of XDP_STATISTICS, what counts frames; the fill ring's being empty is counted there and in rx_dropped.
 LOST = ("rx_dropped", "rx_ring_full")
@@ -67,7 +69,7 @@ def read(gateway: Gateway) -> Page:
 
 def metrics(gateway: Gateway) -> list[Sample]:
     """Every sample of the metrics endpoint, asked in the gateway's namespace."""
-    text = inside(gateway.namespace, lambda: urllib.request.urlopen(URL, timeout=SCRAPE_SECONDS).read().decode())
+    text = inside(gateway.namespace, lambda: urllib.request.urlopen(URL, timeout=HANG_SECONDS).read().decode())
     return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
 
 
@@ -75,6 +77,25 @@ def cable(lab: Lab, namespace: str, interface: str) -> tuple[int, int]:
     """Frames that the far end of a cable sent and received."""
     row = json.loads(lab.ip(namespace, "-j", "-s", "link", "show", interface))[0]["stats64"]
     return int(row["tx"]["packets"]), int(row["rx"]["packets"])
+
+
+def rest(gateways: Sequence[Gateway]) -> None:
+    """Until all books balance, and stand as they stood a look before. AssertionError says what does not balance."""
+    pages: list[Page] = []
+
+    def still() -> bool:
+        before, pages[:] = list(pages), [read(gateway) for gateway in gateways]
+        with contextlib.suppress(AssertionError):
+            for page in pages:
+                check(page)
+            return pages == before
+        return False
+
+    try:
+        until(still, "the gateways do not come to rest")
+    finally:
+        for page in pages:
+            check(page)
 
 
 def check(page: Page) -> None:

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Self
 
+from netns.rig.patience import HANG_SECONDS
 from netns.rig.spaces import udp
 
 #: One port at each end; the addresses tell the flows apart.
@@ -93,24 +94,39 @@ class Flows:
         os.close(self._end)
         os.close(self._stop)
 
-    def wait(self, since: float, seconds: float, ways: Sequence[int] | None = None) -> float:
-        """Until something sent after `since` has arrived on every way (or these); seconds from `since` to the last
+    def wait(self, since: float | None = None, seconds: float = HANG_SECONDS) -> float:
+        """Until something sent after `since`, or after now, has arrived on every way; seconds from `since` to the last
         way's first. TimeoutError names the ways that stay silent."""
-        wanted = range(len(self.ways)) if ways is None else ways
+        begun = time.monotonic() if since is None else since
         until = time.monotonic() + seconds
         with self._changed:
             while True:
-                firsts = {n: self.records[n].first_after(since) for n in wanted}
-                silent = [self.ways[n].name for n, at in firsts.items() if at is None]
+                firsts = [record.first_after(begun) for record in self.records]
+                silent = [way.name for way, at in zip(self.ways, firsts, strict=True) if at is None]
                 if not silent:
-                    return max(at for at in firsts.values() if at is not None) - since
+                    return max(at for at in firsts if at is not None) - begun
                 if not self._changed.wait(until - time.monotonic()):
                     raise TimeoutError(f"nothing arrives on {', '.join(silent)} after {seconds:.0f} s")
+
+    def sent_since(self, since: float) -> int:
+        """Packets on each way."""
+        return min(len(record.sent) - bisect_left(record.sent, since) for record in self.records)
+
+    def settle(self, since: float = 0.0) -> None:
+        """After `pause`: until all that was sent after `since` has arrived. TimeoutError says what did not."""
+        until = time.monotonic() + HANG_SECONDS
+        with self._changed:
+            while missing := self._lost(since, time.monotonic()):
+                if not self._changed.wait(until - time.monotonic()):
+                    raise TimeoutError(f"lost on the way: {missing}")
 
     def lost(self, since: float, until: float) -> dict[str, int]:
         """Way -> packets sent between these times that have not arrived, where there are some."""
         with self._changed:
-            counts = {way.name: len(rec.lost(since, until)) for way, rec in zip(self.ways, self.records, strict=True)}
+            return self._lost(since, until)
+
+    def _lost(self, since: float, until: float) -> dict[str, int]:
+        counts = {way.name: len(rec.lost(since, until)) for way, rec in zip(self.ways, self.records, strict=True)}
         return {name: count for name, count in counts.items() if count}
 
     def _send(self) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from netns.rig.patience import HANG_SECONDS
 from xdpsec.channel import negotiation
 from xdpsec.channel import operator as words
 from xdpsec.cli import shapes
@@ -26,10 +27,6 @@ from xdpsec.demo.lab import Lab, Process, run
 from xdpsec.demo.waiting import Notification
 
 XDPSEC = str(Path(sys.executable).with_name("xdpsec"))
-#: A start takes a second or two on an idle machine; nine others may share it.
-READY_SECONDS = 30.0
-#: From SIGKILL to the end of a process: the kernel takes its memory and its sockets away.
-DEATH_SECONDS = 10.0
 QUESTIONS: dict[str, tuple[Any, Any, Any]] = {
     "status": (words.StatusQuery(), words.Status, shapes.status),
     "list-sas": (words.SasQuery(), words.Sas, shapes.sas),
@@ -70,17 +67,19 @@ class Gateway:
         self._process = self._lab.start(self.namespace, command, self.log, env=self._notification.environment)
         return self._process
 
-    def start(self, limit: float = READY_SECONDS) -> float:
+    def start(self, limit: float = HANG_SECONDS) -> float:
         """Start it and wait until it says that it serves, at most `limit` seconds; the seconds that took."""
         began = time.monotonic()
-        ready = self._notified(self.begin(), limit)
-        if not ready:
-            raise GatewayError(f"{self.namespace} did not start:\n{self.tail(12)}")
+        self.begin()
+        self.ready(limit)
         return time.monotonic() - began
 
-    def _notified(self, process: Process, limit: float) -> bool:
+    def ready(self, limit: float = HANG_SECONDS) -> None:
+        """After `begin`: wait until it says that it serves."""
+        assert self._process is not None
         try:
-            return self._notification.wait(process, limit)
+            if not self._notification.wait(self._process, limit):
+                raise GatewayError(f"{self.namespace} did not start:\n{self.tail(12)}")
         finally:
             self._notification.close()
 
@@ -89,7 +88,7 @@ class Gateway:
         before = len(self.log.read_text()) if self.log.exists() else 0
         process = self.begin()
         self._notification.close()
-        status = process.wait(READY_SECONDS)
+        status = process.wait(HANG_SECONDS)
         said = self.log.read_text()[before:]
         assert status == 2, f"status {status} instead of 2: {said}"
         return said
@@ -98,14 +97,14 @@ class Gateway:
         """SIGTERM, as systemd does, and wait; its status."""
         assert self._process is not None
         self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(READY_SECONDS)
+        return self._process.wait(HANG_SECONDS)
 
     def kill(self) -> None:
         """SIGKILL for every process at once; returns when all are gone."""
         pids = self.pids()
         kill(pids)
         if self._process is not None:
-            self._process.wait(DEATH_SECONDS)
+            self._process.wait(HANG_SECONDS)
 
     def reboot(self) -> None:
         """What a reboot leaves of a gateway that is dead: no tmpfs state, another boot id. The fence stands: the unit
@@ -138,7 +137,7 @@ class Gateway:
         """Wait until these, and the process itself, have ended by themselves."""
         wait_gone(pids)
         if self._process is not None:
-            self._process.wait(DEATH_SECONDS)
+            self._process.wait(HANG_SECONDS)
 
     # --- questions -------------------------------------------------------------------------------------------
 
@@ -151,7 +150,7 @@ class Gateway:
     def cli(self, *words: str) -> subprocess.CompletedProcess[str]:
         """Any command of the CLI in the gateway's namespace."""
         argv = ["ip", "netns", "exec", self.namespace, XDPSEC, *words]
-        return subprocess.run(argv, capture_output=True, text=True, timeout=READY_SECONDS, check=False)
+        return subprocess.run(argv, capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
 
     def tail(self, lines: int) -> str:
         return "\n".join(self.log.read_text(errors="replace").splitlines()[-lines:])
@@ -167,13 +166,13 @@ def kill(pids: Sequence[int]) -> None:
 
 def wait_gone(pids: Sequence[int]) -> None:
     """Until all have ended, reaped or not."""
-    until = time.monotonic() + DEATH_SECONDS
+    until = time.monotonic() + HANG_SECONDS
     for pid in pids:
         with contextlib.suppress(ProcessLookupError):
             descriptor = os.pidfd_open(pid)
             gone = select.select([descriptor], [], [], max(0.0, until - time.monotonic()))[0]
             os.close(descriptor)
-            assert gone, f"process {pid} has not ended within {DEATH_SECONDS:.0f} s"
+            assert gone, f"process {pid} has not ended within {HANG_SECONDS:.0f} s"
 
 
 def _command(pid: int) -> bytes:

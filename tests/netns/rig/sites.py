@@ -34,6 +34,13 @@ class Pair:
     def gateways(self) -> tuple[Gateway, Gateway]:
         return self.a, self.b
 
+    def start(self) -> None:
+        """Both, side by side."""
+        for gateway in self.gateways:
+            gateway.begin()
+        for gateway in self.gateways:
+            gateway.ready()
+
     def gateway(self, site: Site) -> Gateway:
         return self.a if site is self.where.a else self.b
 
@@ -59,9 +66,9 @@ class Pair:
             gateway.config.write_text(text)
 
     def ping(self, site: Site, child: int, *more: str) -> str:
-        """From the site's host to the other's, on one child. LabError when no answer comes."""
+        """From the site's host to the other's, on one child. LabError when no answer comes, after what `-W` says."""
         other = self.where.b if site is self.where.a else self.where.a
-        words = ["ping", "-n", "-c1", "-W2", "-I", site.address(child), *more, other.address(child)]
+        words = ["ping", "-n", "-c1", "-W20", "-I", site.address(child), *more, other.address(child)]
         return self.lab.inside(site.host, *words)
 
 
@@ -83,12 +90,10 @@ def pair(workers: int = 2) -> Iterator[Pair]:
 def leaky(lab: Lab, where: Topology, site: Site) -> None:
     """The wan routes to the site's hosts, and nobody checks where packets come from."""
     lab.ip(where.wan, "route", "add", f"10.{80 + site.number}.0.0/16", "via", site.outer)
-    for namespace in (site.gateway, site.host, where.wan):
-        for name in ("all", "default"):
-            lab.inside(namespace, "sysctl", "-qw", f"net.ipv4.conf.{name}.rp_filter=0")
-    for namespace, interface in ((site.gateway, topology.OUTSIDE), (site.gateway, topology.INSIDE), (site.host, "eth0"),
-                                 (where.wan, site.wan_port)):  # fmt: skip
-        lab.inside(namespace, "sysctl", "-qw", f"net.ipv4.conf.{interface}.rp_filter=0")
+    ends = {site.gateway: (topology.OUTSIDE, topology.INSIDE), site.host: ("eth0",), where.wan: (site.wan_port,)}
+    for namespace, interfaces in ends.items():
+        names = ("all", "default", *interfaces)
+        lab.inside(namespace, "sysctl", "-qw", *(f"net.ipv4.conf.{name}.rp_filter=0" for name in names))
 
 
 def leaked(frames: Sequence[Frame], flows: Flows) -> list[str]:

@@ -18,6 +18,7 @@ from scapy.layers.l2 import Ether
 from scapy.packet import Raw
 
 from netns.rig.flows import Flows
+from netns.rig.patience import HANG_SECONDS, until
 from netns.rig.sites import Pair, leaked, nonces, pair
 from netns.rig.spaces import packet
 from netns.rig.tap import Frame, Tap
@@ -25,12 +26,8 @@ from xdpsec.demo.topology import OUTSIDE
 
 #: Packets a second on each of the sixteen ways: enough that no gap of a tenth of a second is unseen.
 RATE = 40.0
-#: Traffic flows again within this after whatever happened (the issue's own figure for a restart).
-AGAIN_SECONDS = 5.0
-#: The longest that a first packet may take in the clear: neighbours are to be found.
-FIRST_SECONDS = 5.0
-#: How long nothing must be seen where nothing is the expected: forty packets on every way.
-QUIET_SECONDS = 1.0
+#: Packets sent on every way before nothing is believed to be seen where nothing is the expected.
+QUIET_PACKETS = 40
 FORGED = b"forged in the clear on the wan"
 
 
@@ -73,9 +70,11 @@ class World:
         assert len(counts) > 1000, "a capture with next to no ESP proves nothing"
         assert not repeated, f"{len(repeated)} pairs of key and nonce twice, the first: {repeated[0]}"
 
-    def again(self, since: float) -> float:
-        """Every way carries what was sent since then; seconds until the last did."""
-        return self.flows.wait(since, AGAIN_SECONDS)
+    def quiet(self) -> None:
+        """So much that packets could leak; one is forged meanwhile."""
+        self.forge()
+        since = time.monotonic()
+        until(lambda: self.flows.sent_since(since) >= QUIET_PACKETS, "packets that could leak")
 
 
 def is_forged(frame: Frame) -> bool:
@@ -86,15 +85,14 @@ def is_forged(frame: Frame) -> bool:
 def world(workers: int = 2) -> Iterator[World]:
     """After the control run, both gateways serving."""
     with pair(workers) as made, Tap(made.where.wan) as wan, Tap(made.where.a.host) as host, made.flows(RATE) as flows:
-        flows.wait(time.monotonic(), FIRST_SECONDS)
+        flows.wait()
         clear = Counter(text.partition(":")[0] for text in leaked(wan.frames(), flows))
         watched = World(made, wan, host, flows, clear, False)
         watched.forge()
-        host.wait(is_forged, FIRST_SECONDS)
+        host.wait(is_forged, HANG_SECONDS)
         watched.forged_in_control = True
-        for gateway in made.gateways:
-            gateway.start()
-        watched.again(time.monotonic())
+        made.start()
+        flows.wait()
         watched.served = time.monotonic()
         yield watched
 
