@@ -9,6 +9,7 @@ import socket
 import time
 from typing import Any
 
+from netns.rig.patience import HANG_SECONDS
 from netns.rig.spaces import packet, udp
 from netns.rig.tap import Frame, Tap
 from scapy.layers.inet import ICMP, IP, UDP
@@ -19,8 +20,6 @@ from scapy.packet import Raw
 from interop.cases import NATT, A, B, Case, Side
 from interop.station import Station
 
-#: The gateway and host A answer in well under a millisecond; the machine may be busy.
-ANSWER_SECONDS = 5.0
 LOW = 0xFFFFFFFF
 CRYPT = {"aes-gcm": "AES-GCM", "aes-gmac": "AES-NULL-GMAC", "aes-cbc": "AES-CBC"}
 AUTH = {"": None, "sha1": "HMAC-SHA1-96", "sha256": "SHA2-256-128", "sha384": "SHA2-384-192", "sha512": "SHA2-512-256"}
@@ -104,7 +103,7 @@ class ScapyPeer:
     def next_from(self, case: Case, number: int, since: float = 0.0) -> Any:
         """What the gateway sent under this number, opened."""
         name = case.spi(B).to_bytes(4, "big") + (number & LOW).to_bytes(4, "big")
-        frame = self.tap.wait(lambda frame: frame.esp[:8] == name, ANSWER_SECONDS, since)
+        frame = self.tap.wait(lambda frame: frame.esp[:8] == name, HANG_SECONDS, since)
         assert frame.ip[9] == (socket.IPPROTO_UDP if case.udp else socket.IPPROTO_ESP)
         return self.open(case, frame, number)
 

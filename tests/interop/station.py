@@ -41,7 +41,7 @@ class Station:
 
     def ping(self, case: Case, count: int = 4) -> None:
         """From our host to the peer's. LabError when an answer is missing."""
-        words = ["ping", "-n", f"-c{count}", "-i0.05", "-W2", "-I", A.address(case), B.address(case)]
+        words = ["ping", "-n", f"-c{count}", "-i0.05", "-W20", "-I", A.address(case), B.address(case)]
         out = self.lab.inside(self.host, *words)
         assert f" {count} received" in out, out
 

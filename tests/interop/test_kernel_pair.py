@@ -45,7 +45,7 @@ def test_two_kernels(pair: tuple[Guest, Guest], results: Results, case: Case) ->
     left, right = pair
     with results.row("Linux", left.release, "-", case.name) as row:
         for guest, here, there in ((left, A, B), (right, B, A)):
-            guest.run("ping", "-n", "-c4", "-i0.05", "-W2", "-I", here.address(case), there.address(case))
+            guest.run("ping", "-n", "-c4", "-i0.05", "-W20", "-I", here.address(case), there.address(case))
             guest.ask(there.address(case), ECHO_PORT, here.address(case), TCP_BYTES)
         high, low = sent(left, case, B)
         assert high == (1 if case.first > 1 else 0)

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from netns.rig.patience import until
 from netns.rig.tap import Frame, Tap
 
 from interop.cases import A, B, Case, table
@@ -16,8 +16,6 @@ from interop.test_kernel_pair import TCP_BYTES, prepare, sent
 from interop.uml import Guest
 
 CASES = table()
-#: A delayed acknowledgement takes 40 ms, on a busy machine more.
-SETTLE_SECONDS, SETTLE_STEP = 10.0, 0.1
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +33,7 @@ def test_kernel(linked: tuple[Station, Guest, Tap], results: Results, case: Case
     ours, guest, tap = linked
     with results.row("Linux", guest.release, "gateway", case.name) as row:
         ours.ping(case)
-        guest.run("ping", "-n", "-c4", "-i0.05", "-W2", "-I", B.address(case), A.address(case))
+        guest.run("ping", "-n", "-c4", "-i0.05", "-W20", "-I", B.address(case), A.address(case))
         ours.ask(case, TCP_BYTES)
         guest.ask(A.address(case), ECHO_PORT, B.address(case), TCP_BYTES)
         _only_esp(tap, case)
@@ -58,13 +56,15 @@ def _only_esp(tap: Tap, case: Case) -> None:
 
 def _agreed(ours: Station, guest: Guest, tap: Tap, case: Case) -> dict[str, Any]:
     """Both ends and the cable agree on the numbers, once the last acknowledgements are through."""
-    until = time.monotonic() + SETTLE_SECONDS
-    while True:
+
+    def ends() -> tuple[tuple[int, int], tuple[int, int]]:
+        """(top in, next out) as we say, and as peer and cable do."""
         numbers, (high, low) = ours.numbers(case), sent(guest, case, A)
-        ends = (numbers["in"]["top"], numbers["out"]["next_seq"])
-        if ends == ((high << 32) + low, case.first + len(_sealed(tap, case))):
-            break
-        assert time.monotonic() < until, f"we say {ends}, the peer sent {high:#x} {low:#x}"
-        time.sleep(SETTLE_STEP)  # delayed acknowledgements: nobody tells when the last was sent
+        theirs = (high << 32) + low, case.first + len(_sealed(tap, case))
+        return (numbers["in"]["top"], numbers["out"]["next_seq"]), theirs
+
+    # delayed acknowledgements: nobody tells when the last was sent
+    until(lambda: len(set(ends())) == 1, lambda: f"we say, and peer and cable do: {ends()}")
+    numbers = ours.numbers(case)
     assert (numbers["out"]["next_seq"] > 1 << 32) == (case.first > 1)
     return numbers

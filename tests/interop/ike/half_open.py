@@ -16,7 +16,7 @@ from xdpsec.wire.message import build_clear
 from xdpsec.wire.payloads import KeyExchange, Nonce, Proposal, SecurityAssociation, Transform
 
 IKE = 500
-SECONDS = 5.0
+SECONDS = 60.0
 
 
 def message() -> bytes:

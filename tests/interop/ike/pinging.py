@@ -8,11 +8,8 @@ import time
 from types import TracebackType
 from typing import Self
 
-from interop.ike.sides import Side
+from interop.ike.sides import UP_SECONDS, Side, until
 from xdpsec.demo.lab import Lab
-
-#: The last answers may still be on their way.
-SETTLE = 0.5
 
 
 class Pinging:
@@ -30,9 +27,13 @@ class Pinging:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        time.sleep(SETTLE)
-        self._process.send_signal(signal.SIGINT)
-        self._process.wait(5)
+        try:
+            if kind is None:  # what was not answered shows by one that was, behind it
+                last = self.sent()
+                until(lambda: self.sent() > last, f"an answer after number {last}")
+        finally:
+            self._process.send_signal(signal.SIGINT)
+            self._process.wait(UP_SECONDS)
 
     def _answered(self) -> list[int]:
         return [int(number) for number in re.findall(r"icmp_seq=(\d+) ttl", self._log.read_text())]
