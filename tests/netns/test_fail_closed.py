@@ -7,11 +7,10 @@ with no number used twice.
 
 from __future__ import annotations
 
-import os
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -185,16 +184,17 @@ def test_forged_cleartext_is_a_counted_drop(watched: World) -> None:
 
 
 def test_ping_after_kill_and_restart(watched: World) -> None:
-    """Within five seconds, on every child, both ways: by the flows, which no process must be started for. The promise
-    is of a machine that has the time: ours goes before what else runs, and may be held up once or twice."""
+    """Within five seconds, on every child, both ways: by the flows, which no process must be started for. Seconds in
+    which others had the machine are not ours; something else may hold a start up once or twice."""
     pair = watched.pair
 
     def restart() -> float:
         pair.a.kill()
         began = time.monotonic()
-        with first_served():
-            pair.a.start()
-        return watched.flows.wait(began)
+        pair.a.start()
+        took = watched.flows.wait(began)
+        one_after_the_other = [pair.a.supervisor, pair.a.control(), pair.a.workers()[0]]
+        return took - waited(one_after_the_other)
 
     assert any(restart() < AGAIN_SECONDS for _ in range(TRIES))
     for child in range(len(pair.children)):
@@ -203,13 +203,6 @@ def test_ping_after_kill_and_restart(watched: World) -> None:
     watched.unique()
 
 
-@contextmanager
-def first_served() -> Iterator[None]:
-    """What is started within goes before all others, where root may say so (CAP_SYS_NICE)."""
-    usual = os.getpriority(os.PRIO_PROCESS, 0)
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, -20)
-    try:
-        yield
-    finally:
-        os.setpriority(os.PRIO_PROCESS, 0, usual)
+def waited(pids: Sequence[int]) -> float:
+    """Seconds for which these processes could have run and had no CPU: the kernel's sched-stats.rst."""
+    return sum(int(Path(f"/proc/{pid}/schedstat").read_text().split()[1]) for pid in pids) / 1e9
