@@ -25,6 +25,7 @@ RETRY, FRESH = 600.0, 60.0
 MAX_WANTED, MAX_ANSWERS, MAX_CRLS, MAX_FAILED = 256, 4096, 64, 1024
 MAX_URLS = 2  # of each kind in one certificate
 MAX_STAPLES = 4
+MAX_ASKERS = 8  # issuers whose word one URL may be to give
 
 #: A URL, and the key of the issuer whose word is wanted from there.
 _Question = tuple[str, bytes]
@@ -110,10 +111,16 @@ class Revocation:
             for url in found[:MAX_URLS]:
                 question = url, _key(issuer)
                 if self._failed.get(question, wall) <= wall:
-                    _bound(self._wanted, MAX_WANTED)
-                    self._wanted[question] = Wanted(certificate, issuer, is_ocsp)
+                    self._want(question, Wanted(certificate, issuer, is_ocsp))
                     return url
         return ""
+
+    def _want(self, question: _Question, wanted: Wanted) -> None:
+        self._wanted.pop(question, None)
+        for old in [other for other in self._wanted if other[0] == question[0]][: 1 - MAX_ASKERS]:
+            del self._wanted[old]
+        _bound(self._wanted, MAX_WANTED)
+        self._wanted[question] = wanted
 
     def take(self, url: str, body: bytes | None, wall: float, rest: float = RETRY) -> bool:
         """The result of a fetch, None = it failed. True when it was what was asked for; else the URL rests so many

@@ -369,6 +369,19 @@ def test_who_names_the_url_of_another_does_not_put_it_to_rest(
         verify(root, known, bad)
 
 
+def test_few_judge_what_one_url_gives(
+    root: Authority, partner: Authority, namesake: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A list takes milliseconds, and who has an authority makes more below it: those who asked last are told."""
+    monkeypatch.setattr(revocation, "MAX_ASKERS", 2)
+    known, askers = Revocation(), (root, partner, namesake)
+    for by in askers:
+        assert known.ask(issue(by, POINTS), by.certificate, NOW) == CRL_URL
+    assert known.take(CRL_URL, newest(namesake), NOW)
+    rests = [not known.ask(issue(by, POINTS), by.certificate, NOW) for by in askers]
+    assert rests == [False, True, True]
+
+
 # --- bounds ---
 
 
