@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -94,8 +95,15 @@ def traces(name: str, inodes: frozenset[int] = frozenset()) -> list[str]:
     return left
 
 
-def namespaces(name: str) -> frozenset[int]:
-    return frozenset(path.stat().st_ino for path in Path("/run/netns").glob(f"{name}-*"))
+@contextmanager
+def namespaces(name: str) -> Iterator[frozenset[int]]:
+    """Their inodes, which are nobody else's before the end: the kernel gives a number again once it is free."""
+    held = [os.open(path, os.O_RDONLY) for path in Path("/run/netns").glob(f"{name}-*")]
+    try:
+        yield frozenset(os.fstat(descriptor).st_ino for descriptor in held)
+    finally:
+        for descriptor in held:
+            os.close(descriptor)
 
 
 # --- good --------------------------------------------------------------------------------------------------------
@@ -124,14 +132,14 @@ def kept(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     demo = Demo("--keep", "--json-file", str(file), "--keys", request.param)
     demo.until("build the lab")
     status = demo.end()
-    inodes = namespaces(demo.name)
-    try:
-        assert status == 0, demo.said
-        yield Kept(demo.name, request.param, demo.said, json.loads(file.read_text()))
-    finally:
-        removed = subprocess.run([XDPSEC, "demo", "--remove", demo.name], check=False, timeout=DEMO_SECONDS)
-    assert removed.returncode == 0
-    assert traces(demo.name, inodes) == []
+    with namespaces(demo.name) as inodes:
+        try:
+            assert status == 0, demo.said
+            yield Kept(demo.name, request.param, demo.said, json.loads(file.read_text()))
+        finally:
+            removed = subprocess.run([XDPSEC, "demo", "--remove", demo.name], check=False, timeout=DEMO_SECONDS)
+        assert removed.returncode == 0
+        assert traces(demo.name, inodes) == []
 
 
 def test_only_esp_udp_4500_and_arp_crossed_the_wan(kept: Kept) -> None:
@@ -259,11 +267,11 @@ def inject(namespace: str, interface: str, frame: bytes) -> None:
 def test_an_interrupted_demo_leaves_nothing(demo: Any, step: str, number: signal.Signals) -> None:
     run = demo()
     run.until(step)
-    inodes = namespaces(run.name)
-    assert inodes
-    run.process.send_signal(number)
-    assert run.end() == 130, run.said
-    assert traces(run.name, inodes) == []
+    with namespaces(run.name) as inodes:
+        assert inodes
+        run.process.send_signal(number)
+        assert run.end() == 130, run.said
+        assert traces(run.name, inodes) == []
 
 
 def test_a_lab_that_does_not_exist_cannot_be_removed() -> None:
