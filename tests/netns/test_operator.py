@@ -5,17 +5,16 @@ from __future__ import annotations
 
 import os
 import signal
-import sys
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from netns.rig import books
 from netns.rig.gateways import Gateway, kill
 from netns.rig.patience import until
 from netns.rig.sites import Pair, pair
-from xdpsec.demo import children
 from xdpsec.demo.lab import run
 
 CHILD = 2
@@ -30,18 +29,17 @@ def site() -> Iterator[Pair]:
         yield made
 
 
-def scrape(made: Pair, gateway: Gateway) -> tuple[str, Metrics]:
-    ask = f"import urllib.request as u; print(u.urlopen('http://{children.METRICS}/metrics').read().decode(), end='')"
-    text = made.lab.inside(gateway.namespace, sys.executable, "-c", ask)
+def scrape(gateway: Gateway) -> tuple[str, Metrics]:
+    text = books.scrape(gateway)
     samples = [sample for family in text_string_to_metric_families(text) for sample in family.samples]
     return text, {(s.name, tuple(sorted(s.labels.items()))): s.value for s in samples}
 
 
-def carried(made: Pair, gateway: Gateway) -> dict[tuple[str, str, str], float]:
+def carried(gateway: Gateway) -> dict[tuple[str, str, str], float]:
     """(metric, child, direction) -> value, of what must never fall back."""
     return {
         (name, dict(labels)["child"], dict(labels)["direction"]): value
-        for (name, labels), value in scrape(made, gateway)[1].items()
+        for (name, labels), value in scrape(gateway)[1].items()
         if name in ("xdpsec_child_packets_total", "xdpsec_child_bytes_total")
     }
 
@@ -51,10 +49,10 @@ def sa(rows: list[dict[str, Any]], child: str, direction: str) -> dict[str, Any]
     return next(row for row in rows if (row["label"].split("/")[1], row["direction"]) == (child, direction))
 
 
-def heartbeats(made: Pair, gateway: Gateway) -> dict[str, float]:
+def heartbeats(gateway: Gateway) -> dict[str, float]:
     """Worker -> seconds since it last breathed."""
     wanted = "xdpsec_worker_heartbeat_age_seconds"
-    return {dict(labels)["worker"]: age for (name, labels), age in scrape(made, gateway)[1].items() if name == wanted}
+    return {dict(labels)["worker"]: age for (name, labels), age in scrape(gateway)[1].items() if name == wanted}
 
 
 def fell(before: dict[tuple[str, str, str], float], after: dict[tuple[str, str, str], float]) -> list[object]:
@@ -78,9 +76,9 @@ def serving(gateway: Gateway, worker: int, pid: int) -> None:
 
 def test_pings_are_counted_exactly_and_everywhere_the_same(site: Pair) -> None:
     name = site.children[CHILD].name
-    before, sas_before, drops_before = carried(site, site.a), site.a.ask("list-sas"), site.a.ask("drops")
+    before, sas_before, drops_before = carried(site.a), site.a.ask("list-sas"), site.a.ask("drops")
     traffic(site)
-    after, sas, drops = carried(site, site.a), site.a.ask("list-sas"), site.a.ask("drops")
+    after, sas, drops = carried(site.a), site.a.ask("list-sas"), site.a.ask("drops")
     for direction in ("in", "out"):
         key = ("xdpsec_child_packets_total", name, direction)
         assert after[key] - before[key] == PINGS
@@ -96,7 +94,7 @@ def test_pings_are_counted_exactly_and_everywhere_the_same(site: Pair) -> None:
 
 
 def test_the_endpoint_is_as_promtool_wants_it_and_names_every_child(site: Pair) -> None:
-    text, samples = scrape(site, site.a)
+    text, samples = scrape(site.a)
     assert run(["promtool", "check", "metrics"], text_input=text) == ""
     up = {dict(labels)["child"]: value for (name, labels), value in samples.items() if name == "xdpsec_child_up"}
     assert up == {child.name: 1.0 for child in site.children}
@@ -106,26 +104,26 @@ def test_the_endpoint_is_as_promtool_wants_it_and_names_every_child(site: Pair) 
 
 def test_a_worker_that_hangs_shows_and_one_that_dies_takes_no_child_counter_back(site: Pair) -> None:
     traffic(site)
-    before = carried(site, site.a)
+    before = carried(site.a)
     status = site.a.ask("status")
     pid = status["workers"][0]["pid"]
     os.kill(status["workers"][1]["pid"], signal.SIGSTOP)  # a worker that hangs shows by its heartbeat
     try:
         kill([pid])
         serving(site.a, 0, pid)
-        ages = heartbeats(site, site.a)
+        ages = heartbeats(site.a)
         assert ages["0"] < ages["1"]
     finally:
         os.kill(status["workers"][1]["pid"], signal.SIGCONT)
     assert site.a.ask("status")["workers"][0]["restarts"] == 1
     traffic(site)
-    assert fell(before, carried(site, site.a)) == []
+    assert fell(before, carried(site.a)) == []
 
 
 @pytest.mark.parametrize("end", ["stop", "kill"])
 def test_a_restart_in_the_same_boot_keeps_the_childrens_counters(site: Pair, end: str) -> None:
     traffic(site)
-    before = carried(site, site.a)
+    before = carried(site.a)
     if end == "stop":
         stopped = site.a.cli("stop", "--config", str(site.a.config))
         assert (stopped.returncode, stopped.stderr) == (0, "")
@@ -136,9 +134,9 @@ def test_a_restart_in_the_same_boot_keeps_the_childrens_counters(site: Pair, end
     assert (asked.returncode, asked.stdout) == (3, "")
     assert asked.stderr.count("\n") == 1
     site.a.start()
-    after = carried(site, site.a)
+    after = carried(site.a)
     assert fell(before, after) == []
     name = ("xdpsec_child_packets_total", site.children[CHILD].name, "out")
     assert after[name] == before[name]
     traffic(site)
-    assert carried(site, site.a)[name] == before[name] + PINGS
+    assert carried(site.a)[name] == before[name] + PINGS

@@ -68,9 +68,13 @@ def read(gateway: Gateway) -> Page:
 
 
 def metrics(gateway: Gateway) -> list[Sample]:
-    """Every sample of the metrics endpoint, asked in the gateway's namespace."""
-    text = inside(gateway.namespace, lambda: urllib.request.urlopen(URL, timeout=HANG_SECONDS).read().decode())
-    return [sample for family in text_string_to_metric_families(text) for sample in family.samples]
+    """Every sample of the metrics endpoint."""
+    return [sample for family in text_string_to_metric_families(scrape(gateway)) for sample in family.samples]
+
+
+def scrape(gateway: Gateway) -> str:
+    """What the metrics endpoint says, asked in the gateway's namespace."""
+    return inside(gateway.namespace, lambda: str(urllib.request.urlopen(URL, timeout=HANG_SECONDS).read().decode()))
 
 
 def cable(lab: Lab, namespace: str, interface: str) -> tuple[int, int]:
