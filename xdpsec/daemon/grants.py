@@ -96,5 +96,6 @@ class Grants:
             self._send(self._seats[slot].owner, self.granted(slot))
 
     def _next(self, slot: int, number: int) -> Grant:
-        used, packets = max(self._slots.numbers(slot).used, number), self._slots.packets(slot)
-        return next_grant(want_of(self._seats[slot].sa), used, packets, self._clock(), self._last[slot])
+        # the number is the worker's own word: what stands in the slot any worker can write
+        packets = self._slots.packets(slot)
+        return next_grant(want_of(self._seats[slot].sa), number, packets, self._clock(), self._last[slot])

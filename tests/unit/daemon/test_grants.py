@@ -98,6 +98,18 @@ def test_the_disk_hears_first() -> None:
     run(test)
 
 
+def test_a_slot_that_a_neighbour_wrote_raises_no_mark_beyond_what_a_wire_carries() -> None:
+    async def test() -> None:
+        rig = Rig()
+        rig.top = 2**63
+        rig.grants.want(3, 601)
+        await rig.until(2)
+        assert rig.grants.granted(3).mark < 601 + 2**30
+        await rig.close()
+
+    run(test)
+
+
 def test_what_is_asked_for_meanwhile_goes_together() -> None:
     async def test() -> None:
         rig = Rig()
