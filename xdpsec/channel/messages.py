@@ -7,7 +7,7 @@ msgpack. Anything that is not in the table is our own bug and crashes loudly (ho
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from xdpsec.channel import operator
 
@@ -61,8 +61,8 @@ class SaInstall:
     slot: int
     cipher: str  # aes-gcm, aes-gmac, aes-ccm, aes-ctr, aes-cbc, chacha20-poly1305, null, 3des-cbc
     auth: str  # "" (with an AEAD), "sha1", "sha256", "sha384", "sha512", "xcbc", "cmac"
-    key: bytes
-    auth_key: bytes
+    key: bytes = field(repr=False)
+    auth_key: bytes = field(repr=False)
     icv_len: int
     esn: bool
     replay_window: int

@@ -83,6 +83,14 @@ def install(spi: int, outbound: bool, slot: int) -> words.SaInstall:
     )  # fmt: skip
 
 
+def test_no_key_is_shown() -> None:
+    """Whatever prints a message, such as the words of an error, prints none."""
+    shown = repr(install(0x2001, True, 0))
+    assert "spi=8193" in shown
+    assert repr(bytes(KEY)) not in shown
+    assert repr(bytes(AUTH)) not in shown
+
+
 SNAPSHOT = (
     words.RouteReplace((words.Route("192.0.2.0/24", "", OUTSIDE), words.Route("10.1.0.0/16", "", INSIDE))),
     words.NextHop(OUTSIDE, "192.0.2.2", bytes.fromhex("020000000009")),
