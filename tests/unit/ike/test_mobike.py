@@ -6,13 +6,14 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
+from attacker import Attacker
 from pair import A, B, Pair, Side, downs, established, mirrored, only_child, pair, peer
 
 from xdpsec.errors import PeerError
 from xdpsec.ike.events import Note, Path, PathChanged
 from xdpsec.ike.v2 import addresses, mobike
-from xdpsec.numbers import NotifyType
-from xdpsec.wire.payloads import Notify
+from xdpsec.numbers import ExchangeType, NotifyType, Protocol
+from xdpsec.wire.payloads import Delete, Notify
 
 ELSEWHERE = "198.51.100.7"
 HERE = Path(A, 4500, B, 4500)
@@ -181,6 +182,20 @@ def test_no_nats_allowed_is_held_against_the_headers(both: Pair) -> None:
         said = [note.event for note in both.a.told(Note)[before:]]
         assert ("the peer does not accept our new address" in said) == refused
     assert not downs(both.a)
+
+
+def test_what_is_refused_for_a_nat_does_nothing_else() -> None:
+    bad = Attacker().established()
+    (child,) = bad.machine.sa.children.values()
+    said = (
+        Delete(Protocol.ESP, (child.spi_out.to_bytes(4, "big"),)),
+        Notify(NotifyType.ADDITIONAL_IP4_ADDRESS, bytes((198, 51, 100, 9))),
+        Notify(NotifyType.NO_NATS_ALLOWED, b"elsewhere"),
+    )
+    before = bad.machine.peer_addresses
+    assert bad.ask(ExchangeType.INFORMATIONAL, said) == (Notify(NotifyType.UNEXPECTED_NAT_DETECTED),)
+    assert list(bad.machine.sa.children) == [child.spi_in]
+    assert bad.machine.peer_addresses == before
 
 
 def test_a_cookie_that_comes_back_changed_ends_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -41,7 +41,8 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
         rekey_ike.deleted(m, sa)
         sa.leaving = ("authentication", _doubt(m), NotifyType.AUTHENTICATION_FAILED) if doubted else DELETED
         return ()
-    return *children.deleted(m, sa, deletes), *mobike.answer(m, sa, received)
+    moved = mobike.answer(m, sa, received)  # first: it may refuse the whole of it
+    return *children.deleted(m, sa, deletes), *moved
 
 
 def settle(m: Machine, sa: IkeSa) -> None:

@@ -166,9 +166,9 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
     reply: Reply = (cookie,) if cookie is not None else ()
     if not sa.mobike:
         return reply
+    _expect_no_nat(payloads, received.path)
     if addresses.learn(m, payloads):
         left(m, sa, received.path)
-    _expect_no_nat(payloads, received.path)
     asks = nat.detect(payloads, sa.spi_i, sa.spi_r, received.path)
     if find_notify(payloads, NotifyType.UPDATE_SA_ADDRESSES) is not None:
         if m.initiator:
