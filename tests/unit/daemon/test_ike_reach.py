@@ -221,12 +221,38 @@ def test_a_peer_with_fewer_workers_is_not_asked_again() -> None:
     async def test() -> None:
         d = Desk("per_worker = true\n")
         d.reach.start()
+        d.reach.want(0)
         d.reach.came("branch", 1)
         d.up.add((0, 0))
         d.reach.changed(0)
         d.reach.failed(0, 1, NotifyType.TS_MAX_QUEUE)
         await asyncio.sleep(DAY)
         assert d.opened == []
+
+    hurry(test)
+
+
+@pytest.mark.parametrize("again", [True, False])
+def test_a_peer_that_had_enough_is_asked_again_in_the_next_talk(again: bool) -> None:
+    """It may have had no room just then, or be another machine by now."""
+
+    async def test() -> None:
+        d = Desk("per_worker = true\n")
+        d.reach.start()
+        d.reach.want(0)
+        d.reach.came("branch", 1)
+        d.up |= {0, (0, 0)}
+        d.reach.changed(0)
+        d.reach.failed(0, 1, NotifyType.NO_ADDITIONAL_SAS)
+        if again:
+            d.up.clear()
+            d.reach.went("branch", 1)
+            await d.until(2)
+            assert d.with_children[1] == ["lan 0", "lan 1"]
+        else:
+            d.reach.came("branch", 2)  # it takes over from the one before
+            await asyncio.sleep(DAY)
+            assert d.opened == [(2, "lan 1")]
 
     hurry(test)
 

@@ -41,14 +41,20 @@ class _Peer:
 
 @dataclass(slots=True)
 class _Wish:
-    """A pair of SAs of a child; `asked`: an exchange for it is under way."""
+    """A pair of SAs of a child; `asked`: an exchange for it is under way. `enough`: the peer has no more for us
+    in this talk."""
 
     child: Child
     worker: int | None
     wanted: bool = False
     asked: bool = False
+    enough: bool = False
     pause: float = field(default_factory=lambda: BACKOFF_FIRST)
     timer: asyncio.TimerHandle | None = None
+
+    @property
+    def open(self) -> bool:
+        return self.wanted and not self.asked and not self.enough
 
 
 class Reach:
@@ -110,7 +116,7 @@ class Reach:
         """The child, and its peer, are to be up from now on."""
         wishes = self._wishes[index]
         for wish in wishes:
-            wish.wanted = True
+            wish.wanted, wish.enough = True, False
         self.want_peer(wishes[0].child.peer)
         for wish in wishes:
             self._ask(wish)
@@ -146,6 +152,7 @@ class Reach:
         peer.ikes[ike] = True
         peer.pause = BACKOFF_FIRST
         for wish in self._of_peer(peer):  # those that were wanted after the call, or that a peer's call left out
+            wish.enough = False
             self._wish_later(wish)
 
     def went(self, name: str, ike: int) -> None:
@@ -157,7 +164,7 @@ class Reach:
         if peer.ikes:
             return
         for wish in self._of_peer(peer):
-            wish.asked = False
+            wish.asked = wish.enough = False
         if peer.wanted:
             self._later(peer)
 
@@ -166,8 +173,7 @@ class Reach:
         for wish in self._wishes.get(index, []):
             if wish.worker == worker:
                 wish.asked = False
-                if notify in ENOUGH and worker is not None:
-                    wish.wanted = False
+                wish.enough = notify in ENOUGH and worker is not None
                 self._wish_later(wish)
 
     def changed(self, index: int) -> None:
@@ -210,7 +216,7 @@ class Reach:
             peer.timer = self._loop.call_later(pause * random.uniform(0.75, 1.25), self._call, peer)
 
     def _wish_later(self, wish: _Wish) -> None:
-        if wish.wanted and not wish.asked and wish.timer is None and self._running:
+        if wish.open and wish.timer is None and self._running:
             pause, wish.pause = wish.pause, min(wish.pause * 2, BACKOFF_LAST)
             wish.timer = self._loop.call_later(pause * random.uniform(0.75, 1.25), self._wish_due, wish)
 
@@ -221,7 +227,7 @@ class Reach:
     def _ask(self, wish: _Wish) -> None:
         """For a pair that an established IKE SA does not have."""
         ike = self.established(wish.child.peer)
-        if wish.wanted and not wish.asked and ike is not None and not self._up(wish.child.index, wish.worker):
+        if wish.open and ike is not None and not self._up(wish.child.index, wish.worker):
             wish.asked = True
             self._open_child(ike, wish.child, wish.worker)
 
