@@ -308,6 +308,7 @@ def test_a_door_whose_place_was_taken_is_an_error_until_it_is_free(tmp_path: Pat
             assert "another XDP program is on it; stop its owner" in told.error
             other.close()
             assert gateway.hear().message == Breach(0, 1, "")
+            gateway.wait_event("barrier taken off and put back")  # its line may come behind the word
             assert sum("barrier taken off" in line for line in gateway.so_far()) == 2
             assert try_frame(gateway, 0) == REDIRECT
             wire.close()
@@ -437,10 +438,16 @@ def is_later(pid: int, told: tuple[int, ...]) -> bool:
 
 
 def words(pid: int) -> bytes:
-    """The command line; a process that is just taking it up shows none for a moment, and no event says when it does."""
-    until = time.monotonic() + TAKE_UP_SECONDS
-    while not (found := Path(f"/proc/{pid}/cmdline").read_bytes()) and time.monotonic() < until:
-        time.sleep(0.01)
+    """The command line; a process that is just taking it up shows none for a moment, and no event says when it does.
+    Who is dead has none, reaped or not."""
+    until, process = time.monotonic() + TAKE_UP_SECONDS, Path(f"/proc/{pid}")
+    try:
+        while not (found := (process / "cmdline").read_bytes()) and time.monotonic() < until:
+            if process.joinpath("stat").read_text().rpartition(")")[2].split()[0] == "Z":
+                break
+            time.sleep(0.01)
+    except (FileNotFoundError, ProcessLookupError):
+        return b""
     return found
 
 
@@ -470,10 +477,11 @@ def test_a_reserve_that_died_is_not_missed(tmp_path: Path) -> None:
         (reserve,) = in_reserve(gateway)
         for victim in (reserve, pid):
             os.kill(victim, signal.SIGKILL)
+            wait_gone([victim])
         assert gateway.hear().message == WorkerDied(0, -signal.SIGKILL)
         wire.close()
-        wire, _ = start_worker(gateway, 0)
-        assert len(in_reserve(gateway)) == 1
+        wire, again = start_worker(gateway, 0)
+        assert len(in_reserve(gateway, again)) == 1
         wire.close()
 
 
