@@ -37,7 +37,8 @@ class Demo:
 
     def __init__(self, *options: str) -> None:
         # an editor or a pipe behind the demo makes no terminal: lines come when a step is done
-        argv = [XDPSEC, "demo", "--seconds", BRIEF, *options]
+        # who starts tests in the background of a shell leaves them deaf to Ctrl-C, and what they start
+        argv = ["env", "--default-signal=INT", XDPSEC, "demo", "--seconds", BRIEF, *options]
         self.process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
         self.lines: list[str] = []
         self.name = ""
