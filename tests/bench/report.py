@@ -31,10 +31,12 @@ def steady(run: veth.Steady) -> str:
     """The run at a rate that must cost nothing, as a sentence."""
     worker = "worker" if run.workers == 1 else "workers"
     name = {"gateway": "The gateway", "forward": "The bare forwarder"}[run.kind]
+    reasons = ", ".join(f"{reason} {frames}" for reason, frames in run.reasons.items())
     return (
         f"{name} at 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}), "
-        f"receive rings of {run.depth}, for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped. The {worker} "
-        f"ran for {run.ran:.1f} s of it and waited {run.waited:.2f} s for a core that something else had."
+        f"receive rings of {run.depth}, for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped"
+        f"{reasons and f' ({reasons})'}. The {worker} ran for {run.ran:.1f} s of it and waited {run.waited:.2f} s for a "
+        "core that something else had."
     )
 
 
@@ -89,7 +91,7 @@ def write_docs(path: Path, rows: Sequence[Row], sentences: Sequence[str]) -> Non
         "",
         *_markdown(
             ("name", "size", "workers", *STAGES),
-            (_stages(row) for row in rows if row.name not in ("veth-cipher", "veth-testpmd")),
+            (_stages(row) for row in rows if row.name not in (veth.FLOOR, veth.NAMES["testpmd"])),
         ),
     ]
     path.write_text(before + BEGIN + "\n" + "\n".join(figures) + "\n" + END + after)

@@ -30,7 +30,10 @@ STEADY_SHARE = 0.8
 STEADY_SIZE = 1408
 STATION = Path(__file__).parent / "station.py"
 KINDS = ("gateway", "forward", "cipher", "testpmd")
-NAMES = {"forward": "veth-forward", "cipher": "veth-cipher", "testpmd": "veth-testpmd"}
+#: Rows of the gateway, by what it is held against.
+NAMES = {"forward": "veth-forward", "testpmd": "veth-testpmd"}
+#: The row of the forwarder that also seals against the one that does not: what no gateway can be better than.
+FLOOR = "veth-floor"
 #: Of receive rings: what a gateway has by default, and what rides out the 40 ms for which a virtual machine's core was
 #: seen to be away, at 600,000 packets a second.
 DEPTH, DEEP = 4096, 32768
@@ -79,9 +82,9 @@ def unaccounted(counts: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The run of one contender at 80 % of the output that it held at `size` bytes: frames offered, come out, and
-    dropped anywhere; the depth of its receive rings; seconds that its workers ran, and that they waited for cores which
-    others had."""
+    """The run of one contender at 80 % of the output that it held at `size` bytes: frames offered and come out; drops
+    by who counted them (door, socket or worker) and why; the depth of its receive rings; seconds that its workers ran, and
+    that they waited for cores which others had."""
 
     kind: str
     size: int
@@ -93,6 +96,7 @@ class Steady:
     depth: int
     ran: float
     waited: float
+    reasons: dict[str, int]
 
     @property
     def dropped(self) -> int:
@@ -109,9 +113,9 @@ def stations(workers: int, programs: Path) -> Iterator[dict[str, Station]]:
 def measure(
     programs: Path, workers: int, steady_seconds: float, told: Callable[[Row], None], turns: int = ALTERNATIONS
 ) -> tuple[list[Row], list[Steady]]:
-    """Rows for each size: against the bare forwarder, the one that seals too and, where DPDK is, testpmd; then the
-    steady runs of the gateway and of the bare forwarder, where a core is left for the generator, which keeps pace by
-    spinning."""
+    """Rows for each size: the gateway against the bare forwarder and, where DPDK is, testpmd; the forwarder that seals
+    too against the bare one. Then the steady runs of the gateway and of the bare forwarder, where a core is left for
+    the generator, which keeps pace by spinning."""
     rows: list[Row] = []
     steady: list[Steady] = []
     held: dict[str, int] = {}
@@ -119,7 +123,7 @@ def measure(
         for size in SIZES:
             before = found["gateway"].ask(do="count")
             rates = alternate(found, size, turns)
-            accounts = {kind: found[kind].ask(do="count") for kind in ("gateway", "forward")}
+            accounts = {kind: found[kind].ask(do="count") for kind in ("gateway", "forward", "cipher")}
             for row in _rows(size, workers, rates, accounts, before):
                 rows.append(row)
                 told(row)
@@ -149,20 +153,30 @@ def alternate(found: dict[str, Station], size: int, turns: int) -> dict[str, lis
 def _rows(
     size: int, workers: int, rates: dict[str, list[float]], accounts: dict[str, dict[str, Any]], before: dict[str, Any]
 ) -> list[Row]:
-    ours = statistics.median(rates["gateway"])
-    loss = unaccounted(accounts["gateway"])
+    ns = {kind: statistics.median(taken) for kind, taken in rates.items()}
+    loss = {kind: unaccounted(counts) for kind, counts in accounts.items()}
     after = accounts["gateway"]
     packets = max(after["completed"] - before["completed"], 1)
     cycles = {stage: (after["cycles"][stage] - before["cycles"][stage]) / packets for stage in after["cycles"]}
-    more = {"cycles": cycles, "handoff": after["handoff"], "forward_unaccounted": unaccounted(accounts["forward"])}
-    return [
-        Row(NAMES[kind], size, workers, ours, statistics.median(taken), loss, more)
-        for kind, taken in rates.items()
-        if kind in NAMES
+    more = {"cycles": cycles, "handoff": after["handoff"], "forward_unaccounted": loss["forward"]}
+    rows = [
+        Row(name, size, workers, ns["gateway"], ns[kind], loss["gateway"], more)
+        for kind, name in NAMES.items()
+        if kind in ns
     ]
+    return [*rows, Row(FLOOR, size, workers, ns["cipher"], ns["forward"], loss["cipher"])]
+
+
+def reasons(counts: dict[str, Any]) -> dict[str, int]:
+    """Drops by who counted them and why."""
+    door = {verdict: frames for verdict, frames in counts["door"].items() if verdict.startswith("DROP_")}
+    return {**door, **counts["refused"], **counts["worker_drops"]}
 
 
 def run_steady(station: Station, kind: str, workers: int, depth: int, rate: int, seconds: float) -> Steady:
+    before = reasons(station.ask(do="count"))
     run = station.blast(STEADY_SIZE, int(seconds * 1000), rate)
+    after = reasons(station.ask(do="count"))
+    new = {name: frames - before.get(name, 0) for name, frames in after.items() if frames != before.get(name, 0)}
     ran, waited = run["ran_ns"] / 1e9, run["waited_ns"] / 1e9
-    return Steady(kind, STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"], depth, ran, waited)
+    return Steady(kind, STEADY_SIZE, workers, seconds, rate, run["offered"], run["sunk"], depth, ran, waited, new)
