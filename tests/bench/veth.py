@@ -82,9 +82,9 @@ def unaccounted(counts: dict[str, Any]) -> int:
 
 @dataclass(frozen=True, slots=True)
 class Steady:
-    """The run of one contender at 80 % of the output that it held at `size` bytes: frames offered and come out; drops
-    by who counted them (door, socket or worker) and why; the depth of its receive rings; seconds that its workers ran, and
-    that they waited for cores which others had."""
+    """The run of one contender at 80 % of the output that it held at `size` bytes: frames offered and come out;
+    drops by who counted them (door, socket or worker) and why; the depth of its receive rings; seconds that its
+    workers ran, and that they waited for cores which others had."""
 
     kind: str
     size: int
