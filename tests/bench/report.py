@@ -35,8 +35,8 @@ def steady(run: veth.Steady) -> str:
     return (
         f"{name} at 80 % of its own output ({run.rate} packets a second of {run.size} B, {run.workers} {worker}), "
         f"receive rings of {run.depth}, for {run.seconds:.0f} s: {run.offered} in, {run.dropped} dropped"
-        f"{reasons and f' ({reasons})'}. The {worker} ran for {run.ran:.1f} s of it and waited {run.waited:.2f} s for a "
-        "core that something else had."
+        f"{reasons and f' ({reasons})'}. The {worker} ran for {run.ran:.1f} s of it and waited {run.waited:.2f} s for "
+        "a core that something else had."
     )
 
 
