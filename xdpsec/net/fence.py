@@ -24,6 +24,13 @@ Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 #: One element of a set: (local, remote), (remote,) or (peer,), all of one family.
 Box = tuple[Network, ...]
 
+#: Each set, and what it is a set of.
+SETS = {
+    f"{name}{family}": f"{ip} saddr . {ip} daddr" if name.endswith("pairs") else f"{ip} daddr"
+    for family, ip in (("4", "ip"), ("6", "ip6"))
+    for name in ("pairs", "remote", "widepairs", "wideremote", "spare")
+}
+
 #: What a wide child (0.0.0.0/0, ::/0) must leave alone, else it cuts off the machine itself.
 SPARED_BY_WIDE = {
     "4": ("ip daddr { 169.254.0.0/16, 224.0.0.0/4, 255.255.255.255 }", "ip saddr 169.254.0.0/16"),
@@ -52,22 +59,23 @@ class Fence:
             net = ipaddress.ip_network(address)
             wanted.setdefault(f"spare{net.version}", []).append((net,))
         with self._lock:
-            self._lay(wanted, _elements(_listing() or []))
+            self._lay(_frame(), wanted, _elements(_listing() or []))
 
     def mend(self) -> bool:
         """Lay again what was laid, children of earlier configurations too, when somebody took of it; did somebody? What
-        others added to the sets stays."""
+        others added to the sets stays. The table is made anew: what now bears our names may be of another kind."""
         with self._lock:
             listing = _listing() or []
             present = _elements(listing)
             whole = all(not missing(boxes, present.get(name, [])) for name, boxes in self._laid.items())
             if self._rules is None or (whole and _shape(listing) == self._rules):
                 return False
-            self._lay({}, present)
+            wanted = {name: [*present.get(name, []), *self._laid.get(name, [])] for name in {**self._laid, **present}}
+            self._lay([f"add table {TABLE}", f"delete table {TABLE}", *_frame()], wanted, {})
             return True
 
-    def _lay(self, wanted: Mapping[str, list[Box]], present: Mapping[str, list[Box]]) -> None:
-        lines, laid = _frame(), {}
+    def _lay(self, lines: list[str], wanted: Mapping[str, list[Box]], present: Mapping[str, list[Box]]) -> None:
+        laid = {}
         for name in {**self._laid, **wanted, **present}:
             have = present.get(name, [])
             new = missing([*self._laid.get(name, ()), *wanted.get(name, ())], have)
@@ -167,17 +175,25 @@ def _text(box: Box) -> str:
 
 
 def _elements(listing: list[dict[str, Any]]) -> dict[str, list[Box]]:
-    """Set name -> elements as the kernel has them."""
+    """Name of a set of ours -> elements as the kernel has them; what somebody put there that is none is left out."""
     found: dict[str, list[Box]] = {}
     for item in listing:
-        if "set" in item:
-            elements = item["set"].get("elem", [])
-            found[item["set"]["name"]] = [box for element in elements for box in _boxes(element)]
+        name = item.get("set", {}).get("name")
+        if name in SETS:
+            boxes = [box for element in item["set"].get("elem", []) for box in _boxes(element)]
+            found[name] = [box for box in boxes if _fits(box, name)]
     return found
 
 
+def _fits(box: Box, name: str) -> bool:
+    return len(box) == SETS[name].count("addr") and all(str(net.version) == name[-1] for net in box)
+
+
 def _boxes(element: Any) -> list[Box]:
-    """nft joins neighbours of a plain interval set into ranges: one element may be several prefixes."""
+    """nft joins neighbours of a plain interval set into ranges: one element may be several prefixes. None when it will
+    end by itself, or is no address."""
+    if isinstance(element, dict) and "elem" in element:  # with a comment, a counter, a timeout
+        element = None if {"timeout", "expires"} & element["elem"].keys() else element["elem"]["val"]
     parts = element["concat"] if isinstance(element, dict) and "concat" in element else [element]
     boxes: list[Box] = [()]
     for part in parts:
@@ -186,12 +202,17 @@ def _boxes(element: Any) -> list[Box]:
 
 
 def _networks(part: Any) -> list[Network]:
-    if isinstance(part, str):
-        return [ipaddress.ip_network(part)]
-    if "prefix" in part:
-        return [ipaddress.ip_network(f"{part['prefix']['addr']}/{part['prefix']['len']}")]
-    first, last = map(ipaddress.ip_address, part["range"])
-    return list(ipaddress.summarize_address_range(first, last))
+    try:
+        match part:
+            case str():
+                return [ipaddress.ip_network(part)]
+            case {"prefix": {"addr": addr, "len": length}}:
+                return [ipaddress.ip_network(f"{addr}/{length}")]
+            case {"range": [first, last]}:
+                return list(ipaddress.summarize_address_range(*map(ipaddress.ip_address, (first, last))))
+    except ValueError:
+        pass
+    return []
 
 
 # --- chains ------------------------------------------------------------------------------------------------------
@@ -200,11 +221,7 @@ def _networks(part: Any) -> list[Network]:
 def _frame() -> list[str]:
     """Table, sets and chains; rules are written anew, elements stay."""
     lines = [f"add table {TABLE}"]
-    for family, ip in (("4", "ip"), ("6", "ip6")):
-        for wide in ("", "wide"):
-            lines.append(f"add set {TABLE} {wide}pairs{family} {{ typeof {ip} saddr . {ip} daddr; flags interval; }}")
-            lines.append(f"add set {TABLE} {wide}remote{family} {{ typeof {ip} daddr; flags interval; }}")
-        lines.append(f"add set {TABLE} spare{family} {{ typeof {ip} daddr; flags interval; }}")
+    lines += [f"add set {TABLE} {name} {{ typeof {key}; flags interval; }}" for name, key in SETS.items()]
     for hook in ("forward", "input", "output"):
         lines.append(f"add chain {TABLE} {hook} {{ type filter hook {hook} priority -300; policy accept; }}")
         lines.append(f"flush chain {TABLE} {hook}")

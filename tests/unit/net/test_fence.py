@@ -22,6 +22,8 @@ from xdpsec.net.fence import Box, Fence, missing
 LOCAL, REMOTE = "10.1.0.0/16", "10.2.0.0/16"
 HOST, HOST_GATE, FAR_GATE, FAR = "10.1.0.2", "10.1.0.1", "10.9.0.1", "10.2.0.2"
 PEER = "10.9.0.2"
+#: Then something else is made that bears a name of ours.
+ANEW = "delete table inet xdpsec; add table inet xdpsec"
 
 
 def box(*nets: str) -> Box:
@@ -201,6 +203,11 @@ def test_again_and_overlapping(namespace: None) -> None:
         "add table inet xdpsec { flags dormant; }",
         "insert rule inet xdpsec forward accept",
         "add chain inet xdpsec forward { policy drop; }",
+        f"{ANEW}; add set inet xdpsec pairs4 {{ type inet_service; elements = {{ 80 }}; }}",
+        f"{ANEW}; add set inet xdpsec remote4 {{ type ipv4_addr; }}",
+        f"{ANEW}; add set inet xdpsec remote4 {{ type ipv4_addr; flags interval, timeout; timeout 1h; }}; "
+        "add element inet xdpsec remote4 { 10.2.0.0/16 }",
+        f"{ANEW}; add chain inet xdpsec forward {{ type filter hook forward priority 0; }}",
     ],
 )
 def test_what_somebody_took_is_put_back(hosts: tuple[str, str], harm: str) -> None:
@@ -212,7 +219,8 @@ def test_what_somebody_took_is_put_back(hosts: tuple[str, str], harm: str) -> No
     before = sh("nft -s list table inet xdpsec")
     assert not fence.mend()
     sh(f"nft {harm}")
-    if not any(part in harm for part in ("flush set", "element", "policy")):  # these leave the other half of the fence
+    halves = ("flush set", "delete element", "policy")  # these leave the other half of the fence
+    if not any(part in harm for part in halves):
         assert ping(FAR, host)[0] or ping(HOST, far, FAR)[0], "the control run must show traffic in the clear"
     assert fence.mend()
     assert sh("nft -s list table inet xdpsec") == before
@@ -230,6 +238,28 @@ def test_what_another_gateway_added_is_no_harm(hosts: tuple[str, str]) -> None:
     assert one.mend()
     assert not ping(FAR, hosts[0])[0]
     assert not other.mend()
+
+
+@pytest.mark.parametrize(
+    "strange",
+    [
+        "add element inet xdpsec pairs4 { 10.5.0.0/16 . 10.6.0.0/16 comment branch }",
+        "add element inet xdpsec remote4 { 10.6.0.0/16 comment branch }",
+        "add set inet xdpsec ports { type inet_service; elements = { 80 }; }",
+        "add set inet xdpsec macs { type ether_addr; elements = { 00:11:22:33:44:55 }; }",
+    ],
+)
+def test_what_somebody_else_put_into_the_table_is_read(hosts: tuple[str, str], strange: str) -> None:
+    """By the gateway that runs, by the next one, and when it is all laid anew."""
+    fence = Fence()
+    fence.protect([(LOCAL, REMOTE)], [PEER])
+    sh(f"nft {strange}")
+    assert not fence.mend()
+    Fence().protect([(LOCAL, REMOTE), ("10.5.0.0/16", "10.6.0.0/16")], [PEER])
+    sh("nft flush chain inet xdpsec forward")
+    assert fence.mend()
+    assert not ping(FAR, hosts[0])[0]
+    assert "10.5.0.0/16 . 10.6.0.0/16" in sh("nft list set inet xdpsec pairs4")
 
 
 def test_mending_before_anything_was_laid_lays_nothing(namespace: None) -> None:
