@@ -326,9 +326,9 @@ class Gate:
             self._remove(number)
 
     def _succeed(self, heir: Talker, ike: int) -> None:
-        """Machines of one identity see to that themselves, unless they may stand side by side."""
+        """Machines of one identity see to that themselves, where the newer one replaces any that stands."""
         old = self.machines.get(ike)
-        if old is not None and heir.peer is not None and heir.peer.uniqueness == "off":
+        if old is not None and heir.peer is not None and heir.peer.uniqueness != "replace":
             old.give_way(self._now, self.host.limits.outlived_seconds)
             self._concerned[ike] = old
 

@@ -183,6 +183,21 @@ def test_uniqueness_keep_refuses_the_newer() -> None:
     assert len(both.b.installed) == 1
 
 
+def test_uniqueness_keep_is_asked_again_when_the_newer_one_would_stand() -> None:
+    """Both began while none stood: here the workers take their time, with certificates a fetch does."""
+    both = pair(peer(), mirrored(peer(), uniqueness="keep"))
+    both.b.lag = 0.5
+    both.connect()
+    both.run(0.1)
+    both.connect()
+    both.run(5.0)
+    assert [bool(one.sas) and one.established for one in both.b.machines] == [True, False]
+    assert downs(both.b) == [FAILED]
+    assert "its first connection is kept" in lines(both.b)
+    assert len(both.b.installed) == len(both.a.installed) == 1
+    both.agree()
+
+
 def test_uniqueness_off_has_both() -> None:
     both = established(peer(uniqueness="off"))
     both.connect()

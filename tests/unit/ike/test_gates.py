@@ -203,6 +203,20 @@ def test_reauthentication_makes_before_it_breaks() -> None:
         assert starts[new] < ends.get(old, len(way.a.events))
 
 
+@pytest.mark.parametrize("ours", ["replace", "keep", "off"])
+def test_who_authenticates_anew_lets_the_old_one_go_whatever_the_peer_does(ours: str) -> None:
+    """RFC 7296 sec. 2.8.3: who began anew deletes. "keep" refuses what the peer begins, not what we do."""
+    settings = peer(reauthentication=600.0, uniqueness=ours, lifetime=replace(peer().lifetime, jitter=0.0))
+    way = street(settings, mirrored(settings, uniqueness="off"))
+    connect(way)
+    for _ in range(4):
+        way.run(600.0)
+        assert len(machines(way.a)) <= 2
+    way.run(60.0)
+    agree(way)
+    assert len(machines(way.a)) == len(machines(way.b)) == 1
+
+
 def test_reauthentication_with_a_peer_that_is_away_goes_on_trying() -> None:
     settings = peer(reauthentication=600.0, dpd=0.0, lifetime=replace(peer().lifetime, jitter=0.0))
     way = street(settings)

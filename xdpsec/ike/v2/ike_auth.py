@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 from xdpsec.errors import PeerError
 from xdpsec.ike import proposals
-from xdpsec.ike.events import IkeUp
+from xdpsec.ike.events import IkeUp, RetireChild
 from xdpsec.ike.identities import key, show
 from xdpsec.ike.settings import Identity, PeerSettings, Ppk
 from xdpsec.ike.v2 import (
@@ -217,6 +217,10 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     method, data = yield from authenticate.prove(peer, sa, octets.of(False, peer.local_id, used))
     m.peer = peer  # proved: what follows is told under its name
     deal, child = yield from _answer_child(m, sa, used, identity, payloads)
+    if _taken(m, peer, identity):
+        if deal is not None:
+            m.emit(RetireChild(m.number, deal.spi_in, deal.spi_out, deal.settings.index, "failed"))
+        raise refused(_kept(peer))
     # commit
     mobike.adopt(m, sa, payloads)
     sa.sk_d, sa.ppk = used.d, ppk is not None
@@ -251,8 +255,8 @@ def _find_peer(m: Machine, sa: IkeSa, idi: Identity, idr: Identity | None, auth:
             why = why or f"peer {peer.name} requires a post-quantum key exchange"
         elif not authenticate.fits(peer, auth.method):
             why = why or f"peer {peer.name} may not authenticate by method {auth.method}"
-        elif peer.uniqueness == "keep" and _taken(m, peer, idi):
-            why = why or f"peer {peer.name} is connected already, and its first connection is kept"
+        elif _taken(m, peer, idi):
+            why = why or _kept(peer)
         else:
             return peer
     raise refused(why)
@@ -267,7 +271,12 @@ def _refusal(peer: PeerSettings, shake: Handshake, group: int) -> str:
 
 
 def _taken(m: Machine, peer: PeerSettings, idi: Identity) -> bool:
-    return bool(m.registry.established(peer.name, key(idi)))
+    """By a connection that may not be replaced. Two that begin at once may both pass before either stands."""
+    return peer.uniqueness == "keep" and bool(m.registry.established(peer.name, key(idi)))
+
+
+def _kept(peer: PeerSettings) -> str:
+    return f"peer {peer.name} is connected already, and its first connection is kept"
 
 
 def _choose_ppk(peer: PeerSettings, shake: Handshake, payloads: Sequence[Payload]) -> tuple[Ppk | None, bytes]:
