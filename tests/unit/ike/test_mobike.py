@@ -184,6 +184,24 @@ def test_no_nats_allowed_is_held_against_the_headers(both: Pair) -> None:
     assert not downs(both.a)
 
 
+@pytest.mark.parametrize("mobike", [True, False])
+@pytest.mark.parametrize(("port", "true"), [(4500, True), (4501, False)])
+def test_no_nats_allowed_holds_in_ike_auth_too(mobike: bool, port: int, true: bool) -> None:
+    """RFC 4555 sec. 3.9: the first IKE_AUTH request carries it, and the responder MUST verify it; only where both know
+    MOBIKE."""
+    bad = Attacker(peer(), mirrored(peer(mobike=mobike))).keyed()
+    bad.path = replace(bad.path, local_port=4500, remote_port=4500)
+    data = bytes((192, 0, 2, 1, 192, 0, 2, 2)) + port.to_bytes(2, "big") + (4500).to_bytes(2, "big")
+    answer = bad.ask(ExchangeType.IKE_AUTH, (*bad.auth(), Notify(NotifyType.NO_NATS_ALLOWED, data)))
+    if true or not mobike:
+        assert bad.machine.stands
+    else:
+        assert answer == (Notify(NotifyType.UNEXPECTED_NAT_DETECTED),)
+        assert not bad.machine.stands
+        assert not bad.b.installed
+        assert "a NAT is on the path" in bad.downs()[-1].text
+
+
 def test_what_is_refused_for_a_nat_does_nothing_else() -> None:
     bad = Attacker().established()
     (child,) = bad.machine.sa.children.values()

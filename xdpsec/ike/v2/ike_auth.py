@@ -216,6 +216,8 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Steps[Reply]:
     shake.methods = both.methods or shake.methods
     method, data = yield from authenticate.prove(peer, sa, octets.of(False, peer.local_id, used))
     m.peer = peer  # proved: what follows is told under its name
+    if peer.mobike:
+        mobike.expect_no_nat(payloads, received.path)
     deal, child = yield from _answer_child(m, sa, used, identity, payloads)
     if _taken(m, peer, identity):
         if deal is not None:

@@ -166,7 +166,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
     reply: Reply = (cookie,) if cookie is not None else ()
     if not sa.mobike:
         return reply
-    _expect_no_nat(payloads, received.path)
+    expect_no_nat(payloads, received.path)
     if addresses.learn(m, payloads):
         left(m, sa, received.path)
     asks = nat.detect(payloads, sa.spi_i, sa.spi_r, received.path)
@@ -185,8 +185,8 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
     return reply
 
 
-def _expect_no_nat(payloads: Sequence[Payload], path: Path) -> None:
-    """NO_NATS_ALLOWED carries what the peer wrote into its headers: source, destination, ports (sec. 4.2.6)."""
+def expect_no_nat(payloads: Sequence[Payload], path: Path) -> None:
+    """NO_NATS_ALLOWED carries what the peer wrote into its headers: source, destination, ports (sec. 3.9, 4.2.6)."""
     said = find_notify(payloads, NotifyType.NO_NATS_ALLOWED)
     if said is None:
         return
