@@ -10,6 +10,8 @@ from pathlib import Path
 
 import desk
 import pytest
+from authority import Authority
+from cryptography.hazmat.primitives.serialization import Encoding
 from desk import configuration, sentence, write_keys
 
 from xdpsec.config.keys import parse_keys
@@ -123,6 +125,36 @@ def test_what_should_not_stay_so_is_said(xdpsec: Xdpsec, negotiating: Path) -> N
     ran = xdpsec("check", negotiating)
     assert ran.status == 0
     assert f"shared secret is short and can be guessed: file {negotiating.parent}/site.psk" in ran.out
+
+
+@pytest.mark.parametrize("side", ["local", "remote"])
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        ("", True),
+        (', revocation = "strict"', True),
+        (', revocation = "off"', False),
+        (', crl = ["FOLDER/ca.crl"]', False),
+    ],
+)
+def test_where_all_is_protected_nothing_can_be_fetched(
+    xdpsec: Xdpsec, negotiating: Path, side: str, more: str, said: bool
+) -> None:
+    folder = negotiating.parent
+    root = Authority(folder, "/O=Firm/CN=root")
+    (folder / "ca.crl").write_bytes(root.crl().public_bytes(Encoding.DER))
+    gateway = negotiating.read_text().partition("[peers.")[0]
+    text = gateway + NEGOTIATING.replace('site.psk" }', f'site.psk", ca = ["{root.file}"]{more} }}')
+    negotiating.write_text(text.replace("FOLDER", str(folder)))
+    assert "cannot be fetched" not in xdpsec("check", negotiating).out
+    prefix = {"local": "10.1.0.0/16", "remote": "10.4.0.0/16"}[side]
+    at = text.rindex(prefix)
+    whole = text[:at] + "0.0.0.0/0" + text[at + len(prefix) :]
+    negotiating.write_text(whole.replace("FOLDER", str(folder)))
+    ran = xdpsec("check", negotiating)
+    assert (ran.status, ran.err) == (0, "")
+    line = "but revocation lists and OCSP answers cannot be fetched: peer site, why child site/net protects 0.0.0.0/0"
+    assert (line in ran.out) is said
 
 
 @pytest.mark.parametrize(

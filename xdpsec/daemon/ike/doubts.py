@@ -1,4 +1,5 @@
-"""What works today and should not stay so: short secrets, open keys, certificates that end or that a peer may refuse.
+"""What works today and should not stay so: short secrets, open keys, certificates that end, that a peer may refuse, or
+of which nobody can know whether they are revoked.
 
 The gateway says it in its log when it starts, `xdpsec check` before that.
 """
@@ -14,6 +15,7 @@ from xdpsec.daemon.ike import files, peers
 
 #: A sentence, and its values by name.
 Doubt = tuple[str, dict[str, str | int]]
+EVERYTHING = "0.0.0.0/0"
 
 
 def found(config: Config, read: files.Files, credentials: Credentials, local_of: peers.Route) -> Iterator[Doubt]:
@@ -24,8 +26,20 @@ def found(config: Config, read: files.Files, credentials: Credentials, local_of:
     for peer, ike in config.ike_peers:
         if why := doubts(credentials.leaf(ike.auth), peers.identities_of(config, peer, ike, local_of)[0]):
             yield "peers may refuse our certificate", {"peer": peer.name, "why": why}
+    if unreachable := _unreachable(config):
+        yield "revocation lists and OCSP answers cannot be fetched", unreachable
     for file in credentials.unencrypted():
         yield "private key is not encrypted", {"file": file, "fix": "openssl pkcs8 -topk8 -scrypt encrypts it"}
+
+
+def _unreachable(config: Config) -> dict[str, str | int]:
+    """Nothing is fetched from a protected prefix (net/fetch.py): where one is everything, from nowhere. Told once."""
+    whole = next((one.label for one in config.children if EVERYTHING in (*one.local, *one.remote)), "")
+    for peer, ike in config.ike_peers:
+        if whole and ike.auth.ca and not ike.auth.crl and ike.auth.revocation != "off":
+            why = f"child {whole} protects {EVERYTHING}, and nothing is fetched from there"
+            return {"peer": peer.name, "why": why, "fix": 'name lists in crl, or write revocation = "off"'}
+    return {}
 
 
 def ends(credentials: Credentials, wall: float) -> Iterator[Doubt]:
