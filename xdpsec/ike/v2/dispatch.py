@@ -97,7 +97,7 @@ def _take_request(m: Machine, flow: Flow, sa: IkeSa, head: Header, data: bytes, 
 def follows(m: Machine, sa: IkeSa) -> bool:
     """Where an authentic packet came from is where the peer behind a NAT is now, unless MOBIKE does it (RFC 7296 sec.
     2.23). Not for who called from behind a NAT itself: anybody on the way could send one on from elsewhere, and the end
-    that was called does not move. Who is called there is behind one that stays as it is."""
+    that was called does not move. Who is called there is behind one that stays as it is (docs/design.md: why)."""
     return sa.nat_there and not sa.mobike and not (sa.nat_here and m.initiator)
 
 
