@@ -17,7 +17,8 @@ from xdpsec.workers import native
 from xdpsec.workers.native import ffi, lib
 
 ACKED = (
-    words.SaInstall, words.SaRemove, words.SaUse, words.SaMove, words.PolicyReplace, words.RouteReplace, words.Go,
+    words.SaInstall, words.SaRemove, words.SaUse, words.SaMove, words.PolicyReplace, words.PolicyFirst,
+    words.RouteReplace, words.Go,
 )  # fmt: skip
 
 
@@ -38,6 +39,7 @@ class Applier:
             words.SeqGrant: lambda m: _unless_gone(worker.sa_grant, m.slot, m.mark),
             words.PathMtu: lambda m: _unless_gone(worker.sa_path_mtu, m.child, m.mtu),
             words.PolicyReplace: self._policies,
+            words.PolicyFirst: self._policies_first,
             words.RouteReplace: lambda m: worker.route_replace([(r.prefix, r.via, r.port) for r in m.rows]),
             words.NextHop: self._next_hop,
             words.Go: self._go,
@@ -76,6 +78,9 @@ class Applier:
 
     def _policies(self, m: words.PolicyReplace) -> None:
         self._worker.policy_replace([(_selector(row.selector), row.child, row.owner) for row in m.rows])
+
+    def _policies_first(self, m: words.PolicyFirst) -> None:
+        self._worker.policy_first(m.child, [(_selector(one), m.child, m.owner) for one in m.selectors])
 
     def _next_hop(self, m: words.NextHop) -> None:
         if m.mac:

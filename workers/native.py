@@ -155,6 +155,18 @@ def set_selector(target: Any, selector: Selector) -> None:
     target.remote_port_lo, target.remote_port_hi = selector.remote_ports
 
 
+#: Selector, child, owner.
+Policy = tuple[Selector, int, int]
+
+
+def _policies(rows: Sequence[Policy]) -> Any:
+    table = ffi.new("struct xs_policy[]", max(len(rows), 1))
+    for row, (selector, child, owner) in zip(table, rows, strict=False):
+        set_selector(row.selector, selector)
+        row.child, row.owner = child, owner
+    return table
+
+
 class Event(NamedTuple):
     """What C wants Python to tell control; the fields that count depend on the kind."""
 
@@ -228,12 +240,11 @@ class Worker:
         name = lib.xs_sa_engine(self._handle, slot)
         return "" if name == ffi.NULL else str(ffi.string(name).decode())
 
-    def policy_replace(self, rows: Sequence[tuple[Selector, int, int]]) -> None:
-        table = ffi.new("struct xs_policy[]", max(len(rows), 1))
-        for row, (selector, child, owner) in zip(table, rows, strict=False):
-            set_selector(row.selector, selector)
-            row.child, row.owner = child, owner
-        check(lib.xs_policy_replace(self._handle, table, len(rows)), "policies")
+    def policy_replace(self, rows: Sequence[Policy]) -> None:
+        check(lib.xs_policy_replace(self._handle, _policies(rows), len(rows)), "policies")
+
+    def policy_first(self, child: int, rows: Sequence[Policy]) -> None:
+        check(lib.xs_policy_first(self._handle, child, _policies(rows), len(rows)), "policies of a child")
 
     def route_replace(self, rows: Sequence[tuple[str, str, int]]) -> None:
         table = ffi.new("struct xs_route[]", max(len(rows), 1))

@@ -31,6 +31,8 @@ const char *xs_sa_engine(struct xs_worker *w, uint32_t slot); /* name of the ser
 
 /* Tables are replaced whole and take effect between two bursts. */
 int xs_policy_replace(struct xs_worker *w, const struct xs_policy *rows, uint32_t count);
+/* The rows come before all others, in place of those that `child` has; none: it has none. */
+int xs_policy_first(struct xs_worker *w, uint32_t child, const struct xs_policy *rows, uint32_t count);
 int xs_route_replace(struct xs_worker *w, const struct xs_route *rows, uint32_t count);
 int xs_neighbour_set(struct xs_worker *w, const struct xs_neighbour *n);
 int xs_neighbour_remove(struct xs_worker *w, uint8_t port, const struct xs_addr *addr);

@@ -29,14 +29,15 @@ void xs_spd_free(struct xs_spd *spd)
     free(spd);
 }
 
-int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uint32_t count)
+/* The policies, then so many `others` but for those of `child`. */
+static int change(struct xs_worker *w, const struct xs_policy *policies, uint32_t count,
+                  const struct xs_policy_row *others, uint32_t other_count, uint32_t child)
 {
-    struct xs_policy_row *rows = calloc(count ? count : 1, sizeof *rows);
+    struct xs_policy_row *rows = calloc((size_t)count + other_count + 1, sizeof *rows);
     if (!rows)
         return -ENOMEM;
     struct xs_spd *spd = w->spd;
     uint32_t kept = 0;
-    spd->uses_ports = false;
     for (uint32_t i = 0; i < count; i++) {
         const struct xs_selector *s = &policies[i].selector;
         if (s->local.addr.family != 4 || s->remote.addr.family != 4 || s->local.bits > 32 || s->remote.bits > 32)
@@ -45,14 +46,29 @@ int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uin
         xs_match_from(&row->match, s, false);
         row->child = policies[i].child;
         row->owner = policies[i].owner;
-        spd->uses_ports |= row->match.ports;
     }
+    for (uint32_t i = 0; i < other_count; i++)
+        if (others[i].child != child)
+            rows[kept++] = others[i];
+    spd->uses_ports = false;
+    for (uint32_t i = 0; i < kept; i++)
+        spd->uses_ports |= rows[i].match.ports;
     free(spd->rows);
     spd->rows = rows;
     spd->count = kept;
     spd->epoch++;
     xs_release_all(w);
     return 0;
+}
+
+int xs_policy_replace(struct xs_worker *w, const struct xs_policy *policies, uint32_t count)
+{
+    return change(w, policies, count, NULL, 0, 0);
+}
+
+int xs_policy_first(struct xs_worker *w, uint32_t child, const struct xs_policy *policies, uint32_t count)
+{
+    return change(w, policies, count, w->spd->rows, w->spd->count, child);
 }
 
 void xs_spd_scan(const struct xs_spd *spd, const struct xs_flow *f, struct xs_flow_entry *out)

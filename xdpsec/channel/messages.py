@@ -136,6 +136,16 @@ class PolicyReplace:
 
 
 @dataclass(frozen=True, slots=True)
+class PolicyFirst:
+    """The rows of `child` come before all others from now on, in place of those that it had; without selectors it has
+    none. Answered by Ack."""
+
+    child: int
+    owner: int
+    selectors: tuple[Selector, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class RouteReplace:
     """The whole FIB. Answered by Ack."""
 
@@ -389,7 +399,7 @@ class Breach:
 Message = (
     SaInstall | SaRemove | SaUse | SeqGrant | PathMtu | PolicyReplace | RouteReplace | NextHop | Go | SaQuery | Stop
     | SaMove | SaFirstUse | SaSoft | SaElsewhere | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted
-    | SaEngines
+    | SaEngines | PolicyFirst
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
     | OpenFile | OpenPassphrase
     | PortAttached | Done | WorkerDied | Breach | operator.Question | operator.Answer
@@ -409,6 +419,7 @@ TABLE: dict[int, type] = {
     10: SaQuery,
     11: Stop,
     12: SaMove,
+    13: PolicyFirst,
     32: Ready,
     33: Ack,
     34: GrantWanted,

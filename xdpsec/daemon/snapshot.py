@@ -22,7 +22,8 @@ log = structlog.get_logger()
 
 
 class Snapshots:
-    """`peer_of`: child -> the name of its peer. `policies` may change while we run."""
+    """`peer_of`: child -> the name of its peer. `guests`, set by whoever has them: policies before the others, which
+    change while we run."""
 
     def __init__(
         self,
@@ -32,7 +33,8 @@ class Snapshots:
         paths: Paths,
         peer_of: Callable[[int], str],
     ) -> None:
-        self.policies, self._seats, self._grants, self._paths = tuple(policies), seats, grants, paths
+        self._policies, self._seats, self._grants, self._paths = tuple(policies), seats, grants, paths
+        self.guests: Callable[[], Sequence[words.Policy]] = tuple
         self._peer_of = peer_of
         self._engines: dict[tuple[int, str], str] = {}  # by worker and suite
         self._errors: dict[int, str] = {}
@@ -42,7 +44,7 @@ class Snapshots:
         """Tells worker `worker`. What changes meanwhile reaches it by the same channel, behind its tables."""
         seats = self._seats.of(worker)
         calls = [
-            peer.post(words.PolicyReplace(self.policies)),
+            peer.post(words.PolicyReplace((*self.guests(), *self._policies))),
             peer.post(words.RouteReplace(self._paths.routes)),
         ]
         for hop in self._paths.hops:

@@ -10,7 +10,10 @@ from xdpsec.channel import messages as words
 from xdpsec.channel.framing import Received, Wire, close_all
 from xdpsec.channel.hub import Peer
 
-ACKED = (words.SaInstall, words.SaRemove, words.SaUse, words.SaMove, words.PolicyReplace, words.RouteReplace, words.Go)
+ACKED = (
+    words.SaInstall, words.SaRemove, words.SaUse, words.SaMove, words.PolicyReplace, words.PolicyFirst,
+    words.RouteReplace, words.Go,
+)  # fmt: skip
 TOLD = (*ACKED, words.SeqGrant, words.PathMtu, words.NextHop, words.SaQuery, words.Stop)
 SECONDS = 30
 

@@ -124,8 +124,9 @@ class Desk:
         self.asked: list[tuple[str, int, int]] = []
         self.proved: list[tuple[int, int]] = []
         self.seen: list[tuple[int, int, str, int]] = []
-        self.policies: list[list[words.Policy]] = []
+        self.policies: list[list[words.Policy]] = [[]]  # as a worker has them after each word
         self.changes: list[tuple[int, bool]] = []
+        self.guests = Guests(len(self.config.children), self._told)
         self.children = Children(
             self.config,
             OWNERS,
@@ -137,9 +138,14 @@ class Desk:
             changed=self._changed,
             proved=lambda ike, spi: self.proved.append((ike, spi)),
             seen=lambda *where: self.seen.append(where),
-            guests=Guests(len(self.config.children), lambda rows: self.policies.append(list(rows))),
+            guests=self.guests,
         )
         self.life = asyncio.create_task(self.fleet.run())
+
+    def _told(self, word: words.PolicyFirst) -> None:
+        others = [row for row in self.policies[-1] if row.child != word.child]
+        self.policies.append([*(words.Policy(one, word.child, word.owner) for one in word.selectors), *others])
+        assert self.guests.rows() == self.policies[-1], "a successor is told the same"
 
     def _changed(self, pair: Pair) -> None:
         self.changes.append((pair.child.index, pair.up))

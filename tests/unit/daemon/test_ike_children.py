@@ -296,7 +296,7 @@ def test_what_is_as_configured_has_no_policies_of_its_own(tmp_path: Path, more: 
             remote = tuple(selectors.selector(text, child.protocol, child.remote_ports) for text in child.remote)
             d.use(await d.install(1, local=local, remote=remote))
             assert [word.child for word in d.heard(0, words.SaInstall)] == [0, 0]  # type: ignore[union-attr]
-            assert d.policies == []
+            assert d.policies == [[]]
 
     hurry(test)
 

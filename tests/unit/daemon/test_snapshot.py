@@ -92,6 +92,19 @@ def test_a_worker_is_told_everything_and_its_own_sas_only() -> None:
     run(test)
 
 
+def test_a_worker_is_told_of_guests_before_the_others_as_they_are_then() -> None:
+    guest = words.Policy(words.Selector("10.1.0.0/16", "10.9.0.1/32"), 7, 0)
+
+    async def test() -> None:
+        rig = Rig([])
+        rig.snapshots.guests = lambda: [guest]
+        assert (await rig.brief())[0] == words.PolicyReplace((guest, POLICY))
+        rig.snapshots.guests = list
+        assert (await rig.brief())[0] == words.PolicyReplace((POLICY,))
+
+    run(test)
+
+
 def test_a_negotiated_sa_gets_no_block_and_is_used_only_when_it_is_in_use() -> None:
     new, old = seat(1, True, durable=False), seat(3, True, durable=False)
     old = dataclasses.replace(old, sa=dataclasses.replace(old.sa, child=0))

@@ -125,6 +125,44 @@ static void policies_in_order(void)
     lab_close(&lab);
 }
 
+/* A child's rows go before all others and take the place of its own: as if the table so made were replaced whole. */
+static void policies_of_a_child_first(void)
+{
+    struct lab lab, whole;
+    lab_open(&lab, 0, 1, 1500);
+    lab_open(&whole, 0, 1, 1500);
+    srand(8);
+    struct xs_policy rows[64];
+    uint32_t count = 0;
+    for (uint32_t turn = 0; turn < 300; turn++) {
+        uint32_t child = (uint32_t)rand() % 8, fresh = (uint32_t)rand() % 4;
+        struct xs_policy table[64];
+        for (uint32_t i = 0; i < fresh; i++) {
+            table[i] = (struct xs_policy){.child = child, .owner = turn % 3};
+            table[i].selector = (struct xs_selector){.local = random_prefix(), .remote = random_prefix()};
+            table[i].selector.remote_port_hi = rand() % 4 ? 65535 : 2;
+            table[i].selector.local_port_hi = 65535;
+        }
+        uint32_t size = fresh;
+        for (uint32_t i = 0; i < count; i++)
+            if (rows[i].child != child)
+                table[size++] = rows[i];
+        CHECK(xs_policy_first(lab.w, child, table, fresh) == 0 && xs_policy_replace(whole.w, table, size) == 0);
+        CHECK(lab.w->spd->uses_ports == whole.w->spd->uses_ports);
+        for (uint32_t probe = 0; probe < 100; probe++) {
+            struct xs_flow f = {.src = htonl(0x0a000000 | (random32() & 0x00030303)), .protocol = 17};
+            f.dst = htonl(0x0a000000 | (random32() & 0x00030303));
+            f.dst_port = (uint16_t)(rand() % 6);
+            struct xs_flow_entry one = *xs_spd_lookup(lab.w->spd, f), other = *xs_spd_lookup(whole.w->spd, f);
+            CHECK(one.result == other.result && (one.result || (one.child == other.child && one.owner == other.owner)));
+        }
+        memcpy(rows, table, sizeof *rows * size);
+        count = size;
+    }
+    lab_close(&whole);
+    lab_close(&lab);
+}
+
 /* SPIs that fall on one another in the table come and go; each is found as long as it is there. */
 static void sas_by_spi(void)
 {
@@ -160,6 +198,7 @@ int main(int argc, char **argv)
         {"longest_prefix", longest_prefix},
         {"neighbours_change_under_a_cache", neighbours_change_under_a_cache},
         {"policies_in_order", policies_in_order},
+        {"policies_of_a_child_first", policies_of_a_child_first},
         {"sas_by_spi", sas_by_spi},
     };
     return lab_main(argc, argv, cases, sizeof cases / sizeof cases[0]);

@@ -152,6 +152,20 @@ def test_refusals_of_the_core_are_sentences(rig: Rig) -> None:
     assert "0x1001" in getattr(answers[0], "error", "")
 
 
+def test_policies_of_a_child_come_first_and_go_alone(rig: Rig) -> None:
+    """RFC 4301 sec. 4.4.1: the SPD is ordered. Child 7 has no SA: its packets wait, and it is asked for."""
+    rig.say(*SNAPSHOT)
+    host, all_of_it = words.Selector("10.1.0.0/16", "10.2.0.9/32"), selector()
+    frame = bytes(Ether(dst=OUR_MAC, src=PEER_MAC) / cleartext())
+    for child, selectors, acquired in ((7, (host,), 7), (8, (all_of_it,), 8), (8, (), 7), (7, (), None)):
+        assert not any(getattr(answer, "error", "") for answer in rig.say(words.PolicyFirst(child, 0, selectors)))
+        put(rig, INSIDE, frame)
+        report(rig.wire, rig.worker)
+        asked = [word.child for word in rig.heard() if isinstance(word, words.Acquire)]
+        assert asked == ([] if acquired is None else [acquired])
+    assert Ether(take(rig, OUTSIDE))[ESP].spi == 0x2001
+
+
 def test_a_removed_sa_is_gone_and_can_come_again(rig: Rig) -> None:
     rig.say(*SNAPSHOT)
     assert rig.say(words.SaRemove(0)) == [words.Ack(10)]

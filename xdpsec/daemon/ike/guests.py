@@ -8,10 +8,10 @@ configured child: protected, and dropped where that has no SA. Knows no SA.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 
-from xdpsec.channel.messages import Policy, Selector
+from xdpsec.channel.messages import Policy, PolicyFirst, Selector
 
 #: A machine, a child of the configuration, what was negotiated for it.
 Key = tuple[int, int, tuple[Selector, ...]]
@@ -26,10 +26,9 @@ class _Guest:
 
 
 class Guests:
-    """Numbers from `first` on. `tell(rows)` is given the policies of all guests, the newest first, whenever they
-    changed."""
+    """Numbers from `first` on. `tell(word)` is given what workers must hear: the guest that changed, no other."""
 
-    def __init__(self, first: int, tell: Callable[[Sequence[Policy]], None]) -> None:
+    def __init__(self, first: int, tell: Callable[[PolicyFirst], None]) -> None:
         self._next, self._tell = first, tell
         self._free: list[int] = []
         self._guests: dict[Key, _Guest] = {}
@@ -51,14 +50,14 @@ class Guests:
         if guest is not None and not guest.listed:
             guest.listed = True
             self._guests[key] = self._guests.pop(key)
-            self._tell(self._rows())
+            self._tell(PolicyFirst(guest.number, guest.owner, key[2]))
 
     def withdraw(self, key: Key) -> None:
         """None of its SAs lasts: what it had goes where other policies send it."""
         guest = self._guests[key]
         if guest.listed:
             guest.listed = False
-            self._tell(self._rows())
+            self._tell(PolicyFirst(guest.number, guest.owner, ()))
 
     def leave(self, key: Key) -> None:
         """One pair of SAs less; with the last the guest is gone."""
@@ -76,7 +75,8 @@ class Guests:
         self._next += 1
         return self._next - 1
 
-    def _rows(self) -> list[Policy]:
+    def rows(self) -> list[Policy]:
+        """The policies of all guests, the newest first, for a worker that has heard nothing yet."""
         return [
             Policy(selector, guest.number, guest.owner)
             for (_, _, selectors), guest in reversed(self._guests.items())

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import socket
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import structlog
@@ -104,7 +103,8 @@ def build(
     given = [manual.spi_in for _, manual in config.manual]
     spis = Spis(security.table, native.bucket_of, given, os.urandom)
     sas = Sas(seats, slots, fleet, snapshots)
-    policies = snapshots.policies
+    guests = Guests(len(config.children), fleet.tell_all)
+    snapshots.guests = guests.rows
     protected = [text for child in config.children for text in (*child.local, *child.remote)]
     return Ike(
         config,
@@ -116,13 +116,7 @@ def build(
         lambda host: Gate(host, Machines()),
         prepared.helper,
         Fetching(prepared.credentials.known, protected),
-        Guests(len(config.children), lambda rows: _list(rows, policies, fleet, snapshots)),
+        guests,
         prepared.upkeep,
         route,
     )
-
-
-def _list(guests: Sequence[words.Policy], others: Sequence[words.Policy], fleet: Fleet, snapshots: Snapshots) -> None:
-    """Policies of guests before all others, at every worker and in what its successor will be told."""
-    snapshots.policies = (*guests, *others)
-    fleet.tell_all(words.PolicyReplace(snapshots.policies))
