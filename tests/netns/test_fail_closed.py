@@ -24,6 +24,8 @@ from xdpsec.demo.topology import INSIDE, OUTSIDE
 
 #: The product's promise to who restarts a gateway that was killed.
 AGAIN_SECONDS, TRIES = 5.0, 3
+#: More than a supervisor puts the fence back at once.
+FIGHT = 100
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,15 @@ def fence_flushed(watched: World) -> None:
     gateway.start()
 
 
+def fence_fought(watched: World) -> None:
+    """As a program does it that knows better: off again and again, sooner than it is put back."""
+    before = taken_off(watched)
+    for _ in range(FIGHT):
+        watched.pair.lab.inside(watched.pair.a.namespace, "nft", "flush", "ruleset")
+    watched.quiet()
+    stand(watched, {"fence"}, before)
+
+
 def taken_off(watched: World) -> dict[str, float]:
     """How often each barrier was found gone, by the gateway's metrics."""
     samples = books.metrics(watched.pair.a)
@@ -162,7 +173,7 @@ def children_removed(watched: World) -> None:
 
 EVENTS = (
     everything_killed, both_gateways_killed, supervisor_killed, control_killed, worker_killed, stopped, restarted,
-    door_detached, fence_flushed, configuration_deleted, children_removed,
+    door_detached, fence_flushed, fence_fought, configuration_deleted, children_removed,
 )  # fmt: skip
 
 

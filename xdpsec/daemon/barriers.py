@@ -17,10 +17,15 @@ from xdpsec.channel.messages import Breach
 from xdpsec.daemon.holdings import Holdings
 from xdpsec.daemon.rooms import Fence
 from xdpsec.errors import LocalError
+from xdpsec.ike.throttle import Bucket
 from xdpsec.net.alarm import Alarm
 
 #: Between two looks at the doors, and between two tries to put back what could not be.
 LOOK_SECONDS = 1.0
+#: Looks at a fence that was touched, tries at a door that is off: so many at once, as a firewall that is loaded again
+#: may need (our own transactions ring, too), then one in LOOK_SECONDS. A look at the fence starts nft, and what is put
+#: back is a line in the log: a program that takes a barrier off whenever it is back must not get a core and the disk.
+AT_ONCE = 10
 FENCE = -1  # beside the numbers of the ports
 
 events = structlog.get_logger()
@@ -32,6 +37,8 @@ class Barriers:
     def __init__(self, fence: Fence, holdings: Holdings, tell: Callable[[Breach], None]) -> None:
         self._fence, self._holdings, self._tell = fence, holdings, tell
         self._found: dict[int, Breach] = {}
+        barriers = FENCE, *range(len(holdings.interfaces))
+        self._pace = {barrier: Bucket(1 / LOOK_SECONDS, AT_ONCE) for barrier in barriers}
         self._rang = asyncio.Event()
 
     def told(self) -> tuple[Breach, ...]:
@@ -42,15 +49,18 @@ class Barriers:
         """Until cancelled. What was touched before the alarm was there is seen by a first look."""
         loop, alarm = asyncio.get_running_loop(), Alarm()
         loop.add_reader(alarm.fileno(), self._rang.set)
+        touched = True
         try:
-            await self._look_at_fence()
             while True:
-                self._look_at_doors()
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._rang.wait(), LOOK_SECONDS)
-                self._rang.clear()
-                if alarm.drain()[0] or self._open(FENCE):
+                if touched and self._pace[FENCE].take(loop.time()):
+                    touched = False
                     await self._look_at_fence()
+                self._look_at_doors(loop.time())
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(LOOK_SECONDS):  # wait_for forgets a cancel that comes with a ring
+                        await self._rang.wait()
+                self._rang.clear()
+                touched |= alarm.drain()[0] or self._open(FENCE)
         finally:
             loop.remove_reader(alarm.fileno())
             alarm.close()
@@ -63,8 +73,10 @@ class Barriers:
         except LocalError as error:
             self._note(FENCE, str(error))
 
-    def _look_at_doors(self) -> None:
+    def _look_at_doors(self, now: float) -> None:
         for port in self._holdings.open_doors():
+            if not self._pace[port].take(now):
+                continue
             try:
                 self._holdings.close_door(port)
                 self._note(port, "")

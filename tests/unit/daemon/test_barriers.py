@@ -1,4 +1,5 @@
-"""Who takes a barrier off is told once, however often it cannot be put back: fence and doors are played by the test."""
+"""Who takes a barrier off is told once, however often it cannot be put back, and who fights for it makes us no faster:
+fence and doors are played by the test."""
 
 from __future__ import annotations
 
@@ -7,6 +8,7 @@ from typing import Any
 
 import pytest
 from crew import run
+from shell import sh
 
 from xdpsec.channel.messages import Breach
 from xdpsec.daemon import barriers
@@ -58,3 +60,43 @@ def test_a_breach_is_said_once_however_often_it_cannot_be_mended(barrier: int, m
 
     run(watch)
     assert broken.tries == TRIES + 1
+
+
+class Fought:
+    """A barrier that is off again as soon as it was put back."""
+
+    interfaces = ("out0", "in0")
+
+    def __init__(self, barrier: int) -> None:
+        self.barrier, self.tries = barrier, 0
+        self.turns: asyncio.Queue[None] = asyncio.Queue()
+
+    def mend(self) -> bool:
+        self.tries += self.barrier == barriers.FENCE
+        sh("nft add table inet xdpsec ; delete table inet xdpsec")
+        return self.barrier == barriers.FENCE
+
+    def open_doors(self) -> list[int]:
+        self.turns.put_nowait(None)
+        return [self.barrier] if self.barrier >= 0 else []
+
+    def close_door(self, port: int) -> None:
+        assert port == self.barrier
+        self.tries += 1
+
+
+@pytest.mark.parametrize("barrier", [barriers.FENCE, 1])
+def test_who_fights_for_a_barrier_gets_a_few_looks_and_no_more(barrier: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(barriers, "LOOK_SECONDS", 3600.0)
+    fought: Any = Fought(barrier)
+
+    async def watch() -> None:
+        watching = asyncio.create_task(Barriers(fought, fought, lambda _: None).run())
+        for number in range(2 * barriers.AT_ONCE):
+            await fought.turns.get()
+            sh(f"ip link add d{number} type veth")  # rings
+        watching.cancel()  # together with a ring
+        await asyncio.gather(watching, return_exceptions=True)
+
+    run(watch)
+    assert fought.tries == barriers.AT_ONCE
