@@ -216,6 +216,24 @@ def test_what_is_refused_for_a_nat_does_nothing_else() -> None:
     assert bad.machine.peer_addresses == before
 
 
+def test_a_peer_that_names_ever_other_addresses_leaves_one_move_waiting() -> None:
+    """RFC 4555 sec. 3.6: each list replaces the one before. It never answers what we ask then."""
+    bad = Attacker().trusted()
+    for data in bad.held:
+        bad.send(data)
+    bad.next_id = 0
+    assert bad.machine.stands
+    start = bad.path
+    for number in range(20):
+        bad.path = replace(start, remote=f"198.51.100.{number}")
+        said = Notify(NotifyType.ADDITIONAL_IP4_ADDRESS, bytes((203, 0, 113, number)))
+        assert bad.ask(ExchangeType.INFORMATIONAL, (said,)) == ()
+    (waiting,) = bad.machine.sa.tasks
+    assert isinstance(waiting, mobike.Move)
+    assert waiting.path == bad.machine.sa.path
+    assert waiting.path.remote == bad.path.remote
+
+
 def test_a_cookie_that_comes_back_changed_ends_the_ike_sa(monkeypatch: pytest.MonkeyPatch) -> None:
     """RFC 4555 sec. 3.7."""
     both = established()

@@ -9,12 +9,13 @@ from dataclasses import replace
 
 import pytest
 from attacker import Attacker
-from pair import mirrored, peer
+from pair import B, mirrored, peer
 
 from xdpsec.numbers import ExchangeType as X
+from xdpsec.numbers import NotifyType
 from xdpsec.numbers import PayloadType as P
 from xdpsec.wire.header import Header
-from xdpsec.wire.message import build_clear
+from xdpsec.wire.message import build_clear, encode_payloads
 from xdpsec.wire.payloads import Delete, Notify, Unknown
 
 FIRST = Attacker().begin()
@@ -68,13 +69,22 @@ def talk(bad: Attacker, number: int) -> None:
     assert bad.ask(X.IKE_FOLLOWUP_KE, (Notify(16441, b"nothing"),)) not in ((), None)
 
 
-KINDS = (garbage, other_versions, unknown_spis, first_messages, forged, repeats, talk)
+def moves(bad: Attacker, number: int) -> None:
+    """It moves and moves (RFC 4555), and never answers what we ask it then."""
+    where = replace(bad.path, remote=f"198.51.100.{number % 2 + 1}")
+    list_of_two = [Notify(NotifyType.ADDITIONAL_IP4_ADDRESS, bytes((203, 0, 113, one))) for one in (1, 2)]
+    bad.send(bad.sealed(X.INFORMATIONAL, *encode_payloads((Notify(NotifyType.UPDATE_SA_ADDRESSES), *list_of_two))), where)
+    bad.next_id += 1
+
+
+KINDS = (garbage, other_versions, unknown_spis, first_messages, forged, repeats, talk, moves)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_growth(kind: Callable[[Attacker, int], None]) -> None:
     anybody = mirrored(peer(), remote="")
     bad = Attacker(peer(), anybody, cookie_threshold=5, half_open=20).established()
+    bad.b.outer = (B, "192.0.2.3")
 
     def rounds(first: int, count: int) -> int:
         for number in range(first, first + count):
@@ -95,5 +105,6 @@ def test_growth(kind: Callable[[Attacker, int], None]) -> None:
     finally:
         tracemalloc.stop()
     assert bad.machine.established
+    assert len(bad.machine.sa.tasks) <= 2
     assert len(bad.gate.machines) == 1
     assert after - before < SLACK

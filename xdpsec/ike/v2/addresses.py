@@ -79,7 +79,7 @@ def changed(m: Machine, local: str) -> None:
             one.outbox.hurry(m.now)
         m.told = None  # where the list is as it was, its coming from elsewhere is the news
     if others(m, sa.path) != m.told:
-        m.ask(sa, Tell())
+        m.ask(sa, Tell(), alone=True)
 
 
 # --- the peer's -------------------------------------------------------------------------------------------------

@@ -296,9 +296,11 @@ class Machine:
         sa.sent = self.now
         self._datagrams += [(data, where) for data in datagrams]
 
-    def ask(self, sa: IkeSa, task: Task, first: bool = False) -> None:
-        """Begin this exchange when its turn comes; `first` before everything that waits."""
-        sa.tasks = (task, *sa.tasks) if first else (*sa.tasks, task)
+    def ask(self, sa: IkeSa, task: Task, first: bool = False, alone: bool = False) -> None:
+        """Begin this exchange when its turn comes; `first` before everything that waits, `alone` in place of what waits
+        of its kind."""
+        waiting = tuple(other for other in sa.tasks if type(other) is not type(task)) if alone else sa.tasks
+        sa.tasks = (task, *waiting) if first else (*waiting, task)
 
     def follow(self, sa: IkeSa, path: Path) -> None:
         """Authentic messages of the peer come from elsewhere now: answer there, and tell the host."""

@@ -87,7 +87,7 @@ def move(m: Machine, sa: IkeSa, path: Path) -> None:
     for one in living(m):
         one.path = path
         one.outbox.hurry(m.now)
-    m.ask(sa, Move(path), first=True)
+    m.ask(sa, Move(path), first=True, alone=True)
 
 
 def outlived(m: Machine, sa: IkeSa, task: Task, path: Path) -> bool:
@@ -124,8 +124,7 @@ def try_another(m: Machine, sa: IkeSa) -> None:
     m.peer_addresses = (*(one for one in m.peer_addresses if one != known[0]), sa.path.remote)
     for one in living(m):
         one.path = path
-    sa.tasks = tuple(task for task in sa.tasks if type(task) is not Move)
-    m.ask(sa, Move(path), first=True)
+    m.ask(sa, Move(path), first=True, alone=True)
 
 
 def watch(m: Machine, sa: IkeSa) -> tuple[Notify, ...]:
@@ -142,7 +141,7 @@ def watched(m: Machine, sa: IkeSa, received: Received) -> None:
         return
     before, sa.seen_as = sa.seen_as, hash(seen.data)
     if before not in (0, sa.seen_as):
-        m.ask(sa, Move(sa.path), first=True)
+        m.ask(sa, Move(sa.path), first=True, alone=True)
 
 
 def moved(m: Machine, sa: IkeSa, received: Received) -> None:
@@ -178,7 +177,7 @@ def answer(m: Machine, sa: IkeSa, received: Received) -> Reply:
             one.path = received.path
             if asks is not None:
                 one.nat_here, one.nat_there = asks
-        m.ask(m.sa, Reached(m.host.random(COOKIE2), received.path), first=True)
+        m.ask(m.sa, Reached(m.host.random(COOKIE2), received.path), first=True, alone=True)
         addresses.changed(m, "")
     if asks is not None:
         reply = (*reply, *nat.notifies(sa.spi_i, sa.spi_r, received.path, m.settings.force_encap))
