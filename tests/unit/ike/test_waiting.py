@@ -8,9 +8,9 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from pair import GCM, Pair, Side, downs, established, only_child, outcome, pair, peer, ups
+from pair import ESP_GCM, GCM, Pair, Side, child, downs, established, only_child, outcome, pair, peer, ups
 
-from xdpsec.ike.events import ChildFailed, InstallInbound, RetireChild, WorkWanted
+from xdpsec.ike.events import ChildFailed, IkeRekeyed, InstallInbound, RetireChild, WorkWanted
 from xdpsec.ike.v2.sa import State
 from xdpsec.numbers import ExchangeType, Ke, NotifyType
 
@@ -174,6 +174,37 @@ def test_who_waits_for_a_job_says_so_as_long_as_it_does() -> None:
     assert machine.awaits(question.ticket)
     work(again, again.b)
     assert not machine.awaits(question.ticket)
+
+
+@pytest.mark.parametrize("later", [0.015, 1.0])
+@pytest.mark.parametrize("wish", ["rekey", "open"])
+def test_a_wish_whose_ike_sa_is_replaced_while_the_helper_works_is_not_lost(wish: str, later: float) -> None:
+    """The peer rekeys the IKE SA (RFC 7296 sec. 2.8): its children move, and what was wanted of them still is. The old
+    one is only waiting for its delete when the helper is done, or gone."""
+    slow = replace(ESP_GCM, ke=(Ke.MODP_3072,))
+    nets = child(offers=(slow,)), child("lab", "10.3.0.0/16", "10.4.0.0/16", index=1, offers=(slow,))
+    both = pair(peer(children=nets))
+    both.connect(["net"])
+    both.run(60.0)
+    (old,) = both.a.installed
+    both.a.works = False
+    if wish == "rekey":
+        both.a.machine.rekey_child(old, both.now)
+    else:
+        both.a.machine.open_child("lab", both.now)
+    both.b.machine.rekey_ike(both.now)
+    both.settle()
+    both.run(later)
+    assert len(both.a.told(IkeRekeyed)) == 1
+    both.a.works = True
+    work(both, both.a)
+    both.run(60.0)
+    both.agree()
+    if wish == "rekey":
+        assert old not in both.a.installed
+        assert len(both.a.installed) == 1
+    else:
+        assert [failed.name for failed in both.a.told(ChildFailed)] == ["lab"]  # its host asks again
 
 
 def test_dead_sa_takes_its_steps_along() -> None:

@@ -64,6 +64,7 @@ class MakeChild:
         groups = proposals.groups(proposals.for_exchange(self.settings.offers, m.settings.pfs))
         private = (yield from start_exchange(m.host, self.group or groups[0])) if groups else None
         if not self._wanted(sa):
+            self.refused(m, sa, PeerError("the IKE SA was replaced meanwhile", NotifyType.TEMPORARY_FAILURE))
             return None
         offered, payloads = children.offer(m, self.settings, self.resource, ike_auth=False, old=self.old)
         # commit
@@ -149,6 +150,7 @@ class MakeChild:
         old = self.old
         if old is not None:
             old.rekeying = False
+            sa = next((one for one in m.sas if old.spi_in in one.children), sa)  # the IKE SA may have been replaced
             if old.spi_in not in sa.children or old.successor:
                 return  # the peer was faster
         if error.notify == NotifyType.CHILD_SA_NOT_FOUND and old is not None and sa.state == State.ESTABLISHED:
