@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from xdpsec.daemon.ike.children import Pair
 from xdpsec.daemon.ike.journal import FAULT, Journal
-from xdpsec.ike.events import Fault
+from xdpsec.ike.events import Fault, Note
 from xdpsec.numbers import Ke
 
 
@@ -87,6 +87,23 @@ def test_a_rekey_a_second_is_told_and_a_storm_is_counted() -> None:
         journal.child(replaced, 60.0)
     assert len(lines) == 30 + 10 + 1 + 1
     assert (lines[-2]["child"], lines[-1]["left_out"]) == ("branch/lab", 990)
+
+
+def test_a_peer_with_keys_cannot_fill_the_log_either() -> None:
+    """64 errors fit into one message of its, and a stranger on the way can answer for it, each time otherwise."""
+    journal = Journal()
+
+    def note(peer: str, kind: int, now: float) -> None:
+        fields = (("peer", peer), ("notify", kind))
+        journal.note(Note(1, "warning", "the peer reports an error", fields), now)
+
+    with capture_logs() as lines:
+        for step in range(1000):
+            note("branch", step, step / 200)
+        note("other", 7, 5.0)  # is not hidden by it
+        note("branch", 7, 20.0)
+    assert len(lines) == 10 + 1 + 1
+    assert (lines[-2]["peer"], lines[-1]["left_out"]) == ("other", 990)
 
 
 def test_children_tell_why_they_go(tmp_path: Path) -> None:

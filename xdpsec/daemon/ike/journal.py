@@ -1,7 +1,7 @@
 """What machines say about themselves, as log lines and as numbers for metrics.
 
-A line that strangers can cause comes once in a while for each of its sentences, of a child's comings and goings a
-few; how many were left out stands in the next one. Numbers only grow.
+A line that strangers can cause comes once in a while for each of its sentences, of what a peer does or a child's
+comings and goings a few; how many were left out stands in the next one. Numbers only grow.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from xdpsec.ike.events import Counted, Fault, IkeDown, IkeRekeyed, IkeUp, Note
 
 #: Seconds between two lines of the same sentence that strangers cause.
 QUIET_SECONDS = 10.0
-#: Lines of one sentence about one child in so long: a rekey a second is told, a storm is not.
-CHILD_LINES = 10
+#: Lines of one sentence about one peer or child in so long: a rekey a second is told, a storm is not.
+MOST_LINES = 10
 #: Upper bounds of the durations of handshakes, seconds.
 BOUNDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 FAULT = "an error in xdpsec itself ended an IKE SA; please report it with these lines"
@@ -40,7 +40,8 @@ class Journal:
 
     def note(self, event: Note, now: float) -> None:
         fields = dict(event.fields)
-        if not event.stranger or self._may_say(event.event, fields, now):
+        about, most = ("", 1) if event.stranger else (str(fields.get("peer", "")), MOST_LINES)
+        if self._may_say(event.event, fields, now, about, most):
             getattr(log, event.level)(event.event, **fields)
 
     def fault(self, event: Fault, now: float) -> None:
@@ -108,5 +109,5 @@ class Journal:
             sentence = "child SA rekeyed" if pair.replaces else "child SA up"
             fields |= {"replaces": f"0x{pair.replaces:08x}"} if pair.replaces else {}
             fields |= {"suite": pair.suite, "pfs": esp.pfs_name(pair.ke), "initiator": pair.ours}
-        if self._may_say(sentence, fields, now, pair.child.label, CHILD_LINES):
+        if self._may_say(sentence, fields, now, pair.child.label, MOST_LINES):
             log.info(sentence, **fields)
