@@ -14,7 +14,7 @@ from xdpsec.ike.identities import parse_rule
 from xdpsec.ike.settings import Identity, PeerSettings, Pool
 from xdpsec.ike.v2 import children
 from xdpsec.numbers import IdType, NotifyType
-from xdpsec.wire.payloads import Notify
+from xdpsec.wire.payloads import Notify, Payload, TsInitiator
 
 
 def texts(side: Side, which: str) -> list[str]:
@@ -50,6 +50,24 @@ def test_nothing_in_common_is_ts_unacceptable_and_the_ike_sa_stays() -> None:
     assert [event.notify for event in both.a.told(ChildFailed)] == [NotifyType.TS_UNACCEPTABLE]
     assert both.up()
     assert both.a.lost() == both.b.lost() == set()
+
+
+@pytest.mark.parametrize(("differ", "taken"), [(1, 1), (16, 16), (17, 0), (255, 0)])
+def test_an_answer_of_many_pieces(differ: int, taken: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 7296 sec. 2.9 lets a responder cut our wish in pieces, 255 in one payload. One that comes again says nothing;
+    of more than a worker takes there is no child, and the peer is told."""
+    real = children.answer
+
+    def pieces(deal: Any, chosen: Any) -> tuple[Payload, ...]:
+        hosts = [selectors.selector(f"10.1.0.{number % differ}/32") for number in range(255)]
+        return tuple(TsInitiator(tuple(hosts)) if type(one) is TsInitiator else one for one in real(deal, chosen))
+
+    monkeypatch.setattr(children, "answer", pieces)
+    both = established()
+    assert [len(one.local) for one in both.a.installed.values()] == [taken] * bool(taken)
+    assert len(both.b.installed) == bool(taken)
+    assert [event.notify for event in both.a.told(ChildFailed)] == [NotifyType.TS_UNACCEPTABLE] * (not taken)
+    assert both.up()
 
 
 def test_several_children_come_up_one_after_the_other() -> None:

@@ -73,7 +73,9 @@ def moves(bad: Attacker, number: int) -> None:
     """It moves and moves (RFC 4555), and never answers what we ask it then."""
     where = replace(bad.path, remote=f"198.51.100.{number % 2 + 1}")
     list_of_two = [Notify(NotifyType.ADDITIONAL_IP4_ADDRESS, bytes((203, 0, 113, one))) for one in (1, 2)]
-    bad.send(bad.sealed(X.INFORMATIONAL, *encode_payloads((Notify(NotifyType.UPDATE_SA_ADDRESSES), *list_of_two))), where)
+    bad.send(
+        bad.sealed(X.INFORMATIONAL, *encode_payloads((Notify(NotifyType.UPDATE_SA_ADDRESSES), *list_of_two))), where
+    )
     bad.next_id += 1
 
 

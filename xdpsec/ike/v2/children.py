@@ -101,13 +101,17 @@ def agreed(offered: Offered, payloads: Sequence[Payload]) -> Deal:
     tsi, tsr = find(payloads, TsInitiator), find(payloads, TsResponder)
     if tsi is None or tsr is None:
         raise PeerError("the peer's answer has no traffic selectors", NotifyType.INVALID_SYNTAX)
-    if not selectors.within(tsi.selectors, offered.local) or not selectors.within(tsr.selectors, offered.remote):
+    local, remote = (tuple(dict.fromkeys(side.selectors)) for side in (tsi, tsr))
+    if max(len(local), len(remote)) > selectors.MOST:
+        text = f"the peer cuts what we offered into more than {selectors.MOST} traffic selectors"
+        raise PeerError(text, NotifyType.TS_UNACCEPTABLE)
+    if not selectors.within(local, offered.local) or not selectors.within(remote, offered.remote):
         raise PeerError("the peer's traffic selectors go beyond what we offered", NotifyType.TS_UNACCEPTABLE)
     transport = find_notify(payloads, NotifyType.USE_TRANSPORT_MODE) is not None
     if transport != (offered.settings.mode == "transport"):
         raise PeerError("the peer answers with another mode than the one we asked for", NotifyType.NO_PROPOSAL_CHOSEN)
     _usable(chosen.spi)
-    return _deal(offered.settings, offered.resource, chosen, offered.spi, tsi.selectors, tsr.selectors)
+    return _deal(offered.settings, offered.resource, chosen, offered.spi, local, remote)
 
 
 # --- we are offered -----------------------------------------------------------------------------------------
