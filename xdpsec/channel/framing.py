@@ -253,8 +253,9 @@ class Joiner:
         """The frame that this packet completes, if it does."""
         flag, piece = packet[:1], packet[1:]
         self._size += len(piece)
-        if flag not in (_MORE, _LAST) or not piece or self._size > FRAME_SIZE:
-            raise FramingError("a packet is a flag and a piece of a frame")
+        whole = len(piece) == PACKET_SIZE if flag == _MORE else flag == _LAST and piece
+        if not whole or self._size > FRAME_SIZE:
+            raise FramingError("a packet is a flag and a piece of a frame, full when more follow")
         self._pieces.append(piece)
         if flag == _MORE:
             return None

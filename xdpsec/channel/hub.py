@@ -12,14 +12,18 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from xdpsec.channel.framing import ChannelClosed, FramingError, Received, Wire, close_all, encode, split
-from xdpsec.channel.messages import Ack, Done, Message, PortAttached, SaEngines
+from xdpsec.channel.messages import Ack, AttachPort, Done, Message, PortAttached, SaEngines, SaQuery
 
 #: A worker acks within a pause, which a burst delays by microseconds; a snapshot of 100,000 SAs takes seconds.
 ACK_SECONDS = 30.0
 #: The supervisor attaches XDP, opens sockets (EBUSY is retried) and starts processes within this time.
 PRIVILEGED_SECONDS = 60.0
+#: Words heard in one turn of the loop: an end that never stops talking must not keep it from everybody else.
+WORDS_PER_TURN = 64
 
 Answer = Ack | Done | PortAttached | SaEngines
+#: What answers a call that wants more than a yes or a no.
+ANSWERS: dict[type, tuple[type, ...]] = {SaQuery: (SaEngines,), AttachPort: (PortAttached, Done)}
 
 
 class Refused(Exception):
@@ -49,7 +53,8 @@ class Peer:
         self._on_message = on_message
         self._on_close = on_close
         self._loop = asyncio.get_running_loop()
-        self._calls: dict[int, asyncio.Future[Reply]] = {}
+        #: number of a call -> its class, whoever waits
+        self._calls: dict[int, tuple[type, asyncio.Future[Reply]]] = {}
         #: packet, its descriptors, those of them to close once it is sent
         self._queue: deque[tuple[bytes, Sequence[int], Sequence[int]]] = deque()
         self._waits = False  # for room
@@ -88,7 +93,7 @@ class Peer:
         seq = self.tell(message, descriptors)
         if self.closed:  # the write itself met the end of the channel
             raise ChannelClosed("the channel is closed")
-        self._calls[seq] = future
+        self._calls[seq] = type(message), future
         future.add_done_callback(lambda _: self._calls.pop(seq, None))
         return future
 
@@ -130,7 +135,9 @@ class Peer:
 
     def _readable(self) -> None:
         try:
-            while not self.closed and (received := self._wire.receive()) is not None:
+            for _ in range(WORDS_PER_TURN):  # what is left wakes the loop again
+                if self.closed or (received := self._wire.receive()) is None:
+                    return
                 self._dispatch(received)
         except (ChannelClosed, FramingError) as error:
             self._end(error)
@@ -143,10 +150,13 @@ class Peer:
         if not isinstance(message, Answer):
             self._on_message(received)
             return
-        future = self._calls.pop(message.seq, None)
-        if future is None or future.done():  # its caller gave up
+        kind, future = self._calls.get(message.seq, (None, None))
+        if kind is None or future is None or future.done():  # its caller gave up
             close_all(received.descriptors)
             return
+        if type(message) not in ANSWERS.get(kind, (Ack, Done)):
+            close_all(received.descriptors)
+            raise FramingError(f"{type(message).__name__} answers no {kind.__name__}")
         future.set_result(Reply(message, received.descriptors))
 
     # --- the end -----------------------------------------------------------------------------------------------
@@ -168,7 +178,7 @@ class Peer:
         self._wire.close()
         while self._queue:
             self._done_with(*self._queue.popleft())
-        for future in list(self._calls.values()):
+        for _, future in list(self._calls.values()):
             if not future.done():
                 future.set_exception(reason if isinstance(reason, ChannelClosed) else ChannelClosed(str(reason)))
         self._calls.clear()

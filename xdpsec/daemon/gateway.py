@@ -130,6 +130,8 @@ class Gateway:
             case words.GrantWanted(slot, number):
                 self._grants.want(slot, number)
                 self._negotiated(lambda ike: ike.children.worn(slot))
+            case words.ResolveWanted(port, addr) if not (_is_address(addr) and 0 <= port < len(self._ports)):
+                raise FramingError("it waits for a neighbour that there is not")
             case words.ResolveWanted(port, addr):
                 self._paths.resolve(port, addr)
             case words.SaFirstUse(slot):
@@ -213,11 +215,17 @@ class Gateway:
         ]
 
 
+def _is_address(text: str) -> bool:
+    """As a worker's core has them: without a zone, which could be any text of any length."""
+    with contextlib.suppress(ValueError):
+        ipaddress.ip_address(text)
+        return "%" not in text
+    return False
+
+
 def _is_end(address: str, port: int) -> bool:
     """Whether somebody may be there."""
-    with contextlib.suppress(ValueError):
-        return 0 < port < 1 << 16 and not ipaddress.ip_address(address).is_unspecified
-    return False
+    return 0 < port < 1 << 16 and _is_address(address) and not ipaddress.ip_address(address).is_unspecified
 
 
 def _task(work: Coroutine[Any, Any, object]) -> asyncio.Task[object]:

@@ -200,8 +200,7 @@ class Supervisor:
         self._tell(WorkerDied(worker, status))
 
     async def _end_worker(self, worker: int) -> None:
-        child = self._workers.pop(worker, None)
-        if child:
+        while child := self._workers.pop(worker, None):  # while we waited, another request may have started one
             child.kill()
             await asyncio.shield(child.exited)
 

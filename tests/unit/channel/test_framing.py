@@ -139,8 +139,9 @@ def test_a_table_larger_than_a_packet_and_than_the_socket_buffer_crosses() -> No
     right.close()
 
 
-@pytest.mark.parametrize("packet", [b"", b"\x01", b"\x00", b"\x02x"])
-def test_a_packet_without_flag_or_piece_is_refused(packet: bytes) -> None:
+@pytest.mark.parametrize("packet", [b"", b"\x01", b"\x00", b"\x02x", b"\x00x"])
+def test_a_packet_without_flag_or_whole_piece_is_refused(packet: bytes) -> None:
+    """One that others follow is full: else a frame could be millions of packets, and its reader never be done."""
     with pytest.raises(FramingError):
         Joiner().add(packet)
 

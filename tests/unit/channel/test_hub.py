@@ -88,7 +88,7 @@ def test_given_descriptors_are_closed_once_they_are_sent_and_when_they_cannot_be
 def test_descriptors_come_with_the_answer() -> None:
     async def test(control: End, worker: End) -> None:
         reader, writer = os.pipe()
-        call = control.peer.post(messages.SaQuery())
+        call = control.peer.post(messages.Go())
         worker.peer.tell(messages.Done((await worker.messages.get()).seq), [writer])
         reply = await control.peer.answer(call, hub.ACK_SECONDS)
         os.write(reply.descriptors[0], b"x")
@@ -143,3 +143,31 @@ def test_an_answer_that_nobody_waits_for_is_let_go() -> None:
         assert (await control.messages.get()).message == messages.Ready(0, 1)
 
     with_ends(test)
+
+
+def test_an_end_that_never_stops_talking_keeps_nothing_else_from_being_done() -> None:
+    """A process that was taken over may speak as fast as it is heard."""
+
+    async def run() -> tuple[int, int]:
+        left, right = Wire.pair()
+        heard = 0
+
+        def hear(_: Received) -> None:
+            nonlocal heard
+            heard += 1
+            if heard < 1000:
+                right.send(messages.Ready(0, heard))
+
+        control = Peer(left, TO_CONTROL, hear, lambda reason: None)
+        right.send(messages.Ready(0, 0))
+        while not heard:
+            await asyncio.sleep(0)
+        first = heard
+        while heard < 1000:
+            await asyncio.sleep(0)
+        control.close()
+        right.close()
+        return first, heard
+
+    first, heard = asyncio.run(asyncio.wait_for(run(), 30))
+    assert first < heard == 1000

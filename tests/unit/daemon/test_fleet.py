@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
+import crew
 import pytest
 from crew import Boss
 from hurry import hurry
@@ -123,6 +124,32 @@ def test_a_worker_that_misspeaks_is_let_go_and_replaced() -> None:
             await first.ended.wait()
             await c.boss.serve(1)
             assert c.boss.births == [0, 0]
+
+    hurry(test)
+
+
+def test_a_worker_whose_answer_is_another_question_s_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Control goes on: it is the worker that is wrong."""
+
+    async def ask(_: Control, worker: int, peer: Peer) -> None:
+        reply = await peer.call(words.SaQuery(), ACK_SECONDS)
+        assert isinstance(reply.message, words.SaEngines)
+
+    monkeypatch.setattr(Control, "_brief", ask)
+    right = crew.Worker._hear
+
+    def lie(self: crew.Worker, received: Received) -> None:
+        monkeypatch.setattr(crew.Worker, "_hear", right)
+        self.peer.tell(words.Ack(received.seq))
+
+    monkeypatch.setattr(crew.Worker, "_hear", lie)
+
+    async def test() -> None:
+        async with control(1) as c:
+            with capture_logs() as lines:
+                await c.boss.serve(1)
+            assert c.boss.births == [0, 0]
+            assert [line["error"] for line in lines if line["event"] == "worker misspoke"] == ["Ack answers no SaQuery"]
 
     hurry(test)
 

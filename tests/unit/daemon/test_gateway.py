@@ -46,6 +46,7 @@ PORTS = (
     Port(1, "lan0", False, "native", "copy", 2, 41, bytes(6), 1500),
 )
 ROUTE = words.Route("192.0.2.0/24", "", 0)
+ZONE = "fe80::1%" + "x" * 200  # RFC 4007 sec. 11 gives a zone's name no end
 
 
 class Watcher:
@@ -266,7 +267,17 @@ def test_what_a_worker_says_of_another_s_slots_changes_nothing(tmp_path: Path) -
     hurry(test)
 
 
-@pytest.mark.parametrize("where", [("", 4500), ("x" * 200, 4500), ("192.0.2.9", 0), ("192.0.2.9", 2**40), ("::", 4500)])
+@pytest.mark.parametrize(
+    "where",
+    [
+        ("", 4500),
+        ("x" * 200, 4500),
+        ("192.0.2.9", 0),
+        ("192.0.2.9", 2**40),
+        ("::", 4500),
+        ("fe80::1%" + "x" * 200, 4500),
+    ],
+)
 def test_a_worker_that_has_seen_a_peer_nowhere_is_ended(tmp_path: Path, where: tuple[str, int]) -> None:
     async def test() -> None:
         async with scene(tmp_path) as s:
@@ -275,6 +286,22 @@ def test_a_worker_that_has_seen_a_peer_nowhere_is_ended(tmp_path: Path, where: t
                 await s.boss.serve(1)
             (said,) = [line for line in lines if line["event"] == "worker misspoke"]
             assert (said["worker"], said["error"]) == (1, "it speaks of an address that there is not")
+
+    hurry(test)
+
+
+@pytest.mark.parametrize("hop", [(0, ""), (0, "x" * 200), (0, ZONE), (2, "192.0.2.9"), (-1, "192.0.2.9")])
+def test_a_worker_that_waits_for_nobody_is_replaced(tmp_path: Path, hop: tuple[int, str]) -> None:
+    """What it makes up is not kept, not logged and not passed on, however long."""
+
+    async def test() -> None:
+        async with scene(tmp_path) as s:
+            with capture_logs() as lines:
+                s.says(1, words.ResolveWanted(*hop))
+                await s.boss.serve(1)
+            (said,) = [line for line in lines if line["event"] == "worker misspoke"]
+            assert (said["worker"], said["error"]) == (1, "it waits for a neighbour that there is not")
+            assert words.SetNeighbour(*hop) not in s.boss.kept
 
     hurry(test)
 

@@ -242,6 +242,24 @@ def test_control_may_replace_a_worker_that_lives(tmp_path: Path) -> None:
             wire.close()
 
 
+def test_of_those_that_are_asked_for_at_once_one_worker_lives(tmp_path: Path) -> None:
+    """Two processes on one worker's rings would send from the same frames."""
+    with Supervisor(write_config(tmp_path)) as gateway:
+        (one, pid), (other, _) = serve(gateway)
+        gateway.wait_event("ready")
+        for _ in range(3):
+            gateway.say(SpawnWorker(0))
+        answers = [gateway.hear() for _ in range(3)]
+        assert [getattr(answer.message, "error", None) for answer in answers] == [""] * 3
+        *gone, last = [int(gateway.wait_event("worker started")["pid"]) for _ in answers]
+        wait_gone([pid, *gone])
+        os.kill(last, 0)
+        for answer in answers:
+            close_all(answer.descriptors)
+        one.close()
+        other.close()
+
+
 def test_a_dead_control_takes_the_workers_with_it_and_is_started_anew(tmp_path: Path) -> None:
     with Supervisor(write_config(tmp_path)) as gateway:
         workers = serve(gateway)
