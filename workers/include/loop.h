@@ -13,7 +13,8 @@ enum {
     XS_CACHE_BATCH = 512, /* moved from or to the pool at once */
     XS_EVENTS = 64,
     XS_HELD_FOR_HOPS = 256, /* frames that wait for neighbours in one worker */
-    XS_HELD_PER_HOP = 64    /* for one of them: as many as a child may get back from its wait for an SA */
+    XS_HELD_PER_HOP = 64,   /* for one of them: as many as a child may get back from its wait for an SA */
+    XS_RESOLVES = 256       /* next hops that are asked for in a second: whoever scans a subnet busies nobody else */
 };
 
 /* A frame waits for a neighbour as long as a sender that gets nothing waits before it tries again; for an SA as long as
@@ -49,6 +50,8 @@ struct xs_loop {
     uint32_t event_head, event_count;
     struct xs_held for_sa[XS_HELD_MAX], for_hop[XS_HELD_FOR_HOPS]; /* in order of arrival */
     uint32_t for_sa_count, for_hop_count;
+    uint64_t resolves_since_ns; /* XS_EVENT_RESOLVE since then: XS_RESOLVES */
+    uint32_t resolves;
     struct xs_wait waits[XS_CHILDREN_MAX];
     bool started; /* until then the rings and what we would own hold a predecessor's leavings: nothing may move */
     bool wake[XS_MAX_WORKERS]; /* given a frame in this breath */

@@ -155,11 +155,26 @@ static uint64_t make_room(struct xs_worker *w, const struct xs_addr *addr, uint8
     return asked_ns;
 }
 
+/* What is not asked for now is with its next frame, or the one that is sent again. */
+static uint64_t ask_for_hop(struct xs_worker *w, uint64_t asked_ns, const struct xs_event *event)
+{
+    struct xs_loop *loop = w->loop;
+    if (w->now_ns - loop->resolves_since_ns > XS_ASK_NS) {
+        loop->resolves_since_ns = w->now_ns;
+        loop->resolves = 0;
+    }
+    if (loop->resolves == XS_RESOLVES)
+        return asked_ns;
+    uint64_t asked_now_ns = ask(w, asked_ns, event);
+    loop->resolves += asked_now_ns != asked_ns;
+    return asked_now_ns;
+}
+
 void xs_hold_for_neighbour(struct xs_worker *w, const struct xs_frame *f, uint32_t verdict, const struct xs_addr *addr)
 {
     struct xs_held h = {.frame = *f, .addr = *addr, .verdict = verdict, .since_ns = w->now_ns};
     const struct xs_event event = {.kind = XS_EVENT_RESOLVE, .port = f->port, .addr = *addr};
-    h.asked_ns = ask(w, make_room(w, addr, f->port), &event);
+    h.asked_ns = ask_for_hop(w, make_room(w, addr, f->port), &event);
     w->loop->for_hop[w->loop->for_hop_count++] = h;
     count_held(w);
 }
