@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import ipaddress
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import structlog
 
@@ -25,15 +25,25 @@ log = structlog.get_logger()
 Hop = tuple[int, str]
 
 
-def lookup(routes: Iterable[Route], address: str) -> Route | None:
-    """The longest prefix that holds `address`."""
-    target = ipaddress.ip_address(address)
-    best, length = None, -1
-    for route in routes:
-        network = ipaddress.ip_network(route.prefix)
-        if network.prefixlen > length and network.version == target.version and target in network:
-            best, length = route, network.prefixlen
-    return best
+class Table:
+    """Routes as the kernel has them. A look-up is a step for each length of prefix that there is."""
+
+    def __init__(self, routes: tuple[Route, ...] = ()) -> None:
+        self.routes = routes
+        self._at: dict[tuple[int, int, int], Route] = {}  # version, prefix length, first address
+        for route in routes:
+            network = ipaddress.ip_network(route.prefix)
+            self._at.setdefault((network.version, network.prefixlen, int(network.network_address)), route)
+        self._lengths = sorted({key[:2] for key in self._at}, reverse=True)
+
+    def lookup(self, address: str) -> Route | None:
+        """The longest prefix that holds `address`."""
+        target = ipaddress.ip_address(address)
+        for version, length in self._lengths:
+            host = target.max_prefixlen - length
+            if version == target.version and (found := self._at.get((version, length, int(target) >> host << host))):
+                return found
+        return None
 
 
 class Paths:
@@ -65,21 +75,19 @@ class Paths:
         self._addresses: tuple[str, ...] = ()
         self._outer: tuple[str, ...] = ()
         self._path_mtus: dict[str, int] = {}
-        self.routes: tuple[Route, ...] = ()
+        self.table = Table()
         self.hops: tuple[NextHop, ...] = ()
-        self._found: dict[str, int] = {}
-        self._found_in: tuple[Route, ...] = self.routes
+
+    @property
+    def routes(self) -> tuple[Route, ...]:
+        return self.table.routes
 
     def path_mtu(self, remote: str) -> int:
         """Bytes: the MTU of the outside port that leads to the peer."""
-        if self._found_in is not self.routes:  # a look-up parses every prefix: once for each peer and table
-            self._found_in, self._found = self.routes, {}
-        mtu = self._found.get(remote)
-        if mtu is None:
-            route = lookup(self.routes, remote)
-            port = route.port if route else -1
-            mtu = self._found[remote] = self._mtus.get(port, min(self._mtus.values(), default=MTU_DEFAULT))
-        return mtu
+        return self._mtu(self.table.lookup(remote))
+
+    def _mtu(self, route: Route | None) -> int:
+        return self._mtus.get(route.port if route else -1, min(self._mtus.values(), default=MTU_DEFAULT))
 
     def resolve(self, port: int, address: str) -> None:
         """A packet waits for this next hop. The kernel may have lost what it was to keep (a flush, an interface that
@@ -100,7 +108,7 @@ class Paths:
                 self._addresses = addresses
                 self._moved(addresses)
             if routes != self.routes:
-                self.routes = routes
+                self.table = Table(routes)
                 self._tell(RouteReplace(routes))
             self._peers()
             self._outer = outer
@@ -138,10 +146,10 @@ class Paths:
     def _peers(self) -> None:
         """Next hops and path MTUs of the peers, and the routers that other traffic goes to."""
         for remote in self._remotes:
-            route = lookup(self.routes, remote)
+            route = self.table.lookup(remote)
             if route is not None:
                 self._keep_alive((route.port, route.via or remote), True)
-            mtu = self.path_mtu(remote)
+            mtu = self._mtu(route)
             if self._path_mtus.setdefault(remote, mtu) != mtu:
                 self._path_mtus[remote] = mtu
                 self._resized(remote, mtu)

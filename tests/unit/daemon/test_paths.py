@@ -12,10 +12,11 @@ from crew import run
 from hurry import hurry
 from hypothesis import given
 from hypothesis import strategies as st
+from work import lines_of
 
 from xdpsec.channel.messages import Message, NextHop, Route, RouteReplace, SetNeighbour
 from xdpsec.daemon import paths
-from xdpsec.daemon.paths import Paths, lookup
+from xdpsec.daemon.paths import Paths, Table
 
 WAN, LAN = Route("192.0.2.0/24", "", 0), Route("10.1.0.0/16", "", 2)
 DEFAULT = Route("0.0.0.0/0", "192.0.2.254", 0)
@@ -64,14 +65,14 @@ class Kernel:
 
 
 class Rig:
-    def __init__(self) -> None:
+    def __init__(self, remotes: Sequence[str] = (REMOTE, REMOTE)) -> None:
         self.kernel = Kernel()
         self.told: list[Message] = []
         self.kept: list[SetNeighbour] = []
         self.own: list[Sequence[str]] = []
         self.sizes: list[tuple[str, int]] = []
         self.paths = Paths(
-            self.kernel, {0: 1500, 1: 1400}, [REMOTE, REMOTE], self.told.append, self.kept.append, self.own.append,
+            self.kernel, {0: 1500, 1: 1400}, remotes, self.told.append, self.kept.append, self.own.append,
             lambda *size: self.sizes.append(size),
         )  # fmt: skip
 
@@ -217,11 +218,24 @@ def test_a_bell_is_followed_at_once_and_a_storm_of_them_costs_few_looks() -> Non
 )
 def test_lookup_is_the_longest_prefix(rows: list[tuple[int, int]], target: int) -> None:
     networks = {ip_network((address, bits), strict=False) for address, bits in rows}
-    found = lookup([Route(str(network), "", 0) for network in networks], str(ip_address(target)))
+    found = Table(tuple(Route(str(network), "", 0) for network in networks)).lookup(str(ip_address(target)))
     holding = [network for network in networks if ip_address(target) in network]
     best = max(holding, key=lambda network: network.prefixlen, default=None)
     assert (found.prefix if found else None) == (str(best) if best else None)
-    assert lookup([Route("::/0", "", 0)], "10.0.0.1") is None
+    assert Table((Route("::/0", "", 0),)).lookup("10.0.0.1") is None
+
+
+def test_a_look_is_work_for_each_peer_and_each_route_but_not_for_each_pair() -> None:
+    def lines(count: int) -> int:
+        peers = [f"203.0.113.{number}" for number in range(count)]
+        rig = Rig(peers)
+        rig.kernel._routes = (DEFAULT, *(Route(f"{peer}/32", "192.0.2.254", 0) for peer in peers))
+        looked = lines_of(lambda: asyncio.run(rig.paths.look()))
+        assert [rig.paths.path_mtu(peer) for peer in peers] == [1500] * count
+        rig.kernel.close()
+        return looked
+
+    assert lines(200) < 11 * lines(20)
 
 
 def test_a_scan_of_the_inside_does_not_shut_out_its_hosts(monkeypatch: pytest.MonkeyPatch) -> None:

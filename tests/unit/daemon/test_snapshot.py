@@ -15,7 +15,7 @@ from xdpsec.config.keys import SaKey
 from xdpsec.config.suites import SUITES
 from xdpsec.daemon.grants import Grants
 from xdpsec.daemon.ledger import Place
-from xdpsec.daemon.paths import Paths
+from xdpsec.daemon.paths import Paths, Table
 from xdpsec.daemon.seats import Seat, Seats
 from xdpsec.daemon.snapshot import Snapshots
 from xdpsec.policy.sa import Sa
@@ -44,7 +44,7 @@ class Rig:
         by_slot = {one.slot: one for one in seats}
         places = {one.sa.sa_id: Place(one.slot, Grant(1025 + one.slot, 0, 0.0)) for one in seats}
         self.paths = Paths(None, {0: 1500, 1: 1400}, [REMOTE], no, no, no, no)  # type: ignore[arg-type]
-        self.paths.routes, self.paths.hops = (ROUTE,), (HOP,)
+        self.paths.table, self.paths.hops = Table((ROUTE,)), (HOP,)
         self.seats = Seats(by_slot)
         grants = Grants(by_slot, places, None, None, no)  # type: ignore[arg-type]
         self.snapshots = Snapshots((POLICY,), self.seats, grants, self.paths, lambda child: f"peer{child}")

@@ -4,14 +4,11 @@ the limits let it look at. What C does within a line is not seen here: that is t
 
 from __future__ import annotations
 
-import sys
 from collections import Counter
-from collections.abc import Callable
 from functools import partial
-from types import FrameType
-from typing import Any
 
 from wire_shapes import Shape, shapes
+from work import lines_of
 
 from xdpsec.errors import PeerError
 from xdpsec.wire import limits
@@ -28,24 +25,6 @@ BUDGET = {
     "attribute": (limits.ATTRIBUTES, 10),
 }
 ANY = 100  # lines that any message may take
-
-
-def lines_of(run: Callable[[], object]) -> int:
-    """Lines that run, each time that they do; every turn of a comprehension is one."""
-    count = 0
-
-    def trace(frame: FrameType, event: str, argument: Any) -> Any:
-        nonlocal count
-        count += event == "line"
-        return trace
-
-    before = sys.gettrace()
-    sys.settrace(trace)
-    try:
-        run()
-    finally:
-        sys.settrace(before)
-    return count
 
 
 def things(payload: Payload) -> Counter[str]:
