@@ -102,18 +102,19 @@ def _overlaps(config: Config) -> Iterator[Refusal]:
     """Prefixes either nest or are apart: in order of their first address, all that hold one are on the stack."""
     rows = [(ipaddress.ip_network(text), child) for child in config.children for text in child.remote]
     rows.sort(key=lambda row: (row[0].version, int(row[0].network_address), row[0].prefixlen))
-    stack: list[tuple[ipaddress.IPv4Network | ipaddress.IPv6Network, Child]] = []
+    stack: list[tuple[int, int, Child]] = []  # version, first address behind the prefix
     first: dict[int, Child] = {}
     for net, child in rows:
-        while stack and (stack[-1][0].version != net.version or not stack[-1][0].overlaps(net)):
+        address = int(net.network_address)
+        while stack and (stack[-1][0] != net.version or stack[-1][1] <= address):
             stack.pop()
-        for _, other in stack:
+        for _, _, other in stack:
             early, late = sorted((child, other), key=lambda one: one.index)
             if early is not late and late.index not in first and overlapping(early, late):
                 first[late.index] = early
                 path = ("peers", late.peer, "children", late.name)
                 yield path, f"overlaps {early.label}", "change local, remote, protocol or ports of one of them"
-        stack.append((net, child))
+        stack.append((net.version, address + (1 << net.max_prefixlen - net.prefixlen), child))
 
 
 def _prefixes(config: Config) -> Iterator[Refusal]:

@@ -4,7 +4,6 @@ refusals out; what several peers must not say together is in checks.py.
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Iterator
 
 from xdpsec.config.kinds import ANY_ADDRESS
@@ -46,7 +45,7 @@ def _manual_child(path: Path, child: ChildTable) -> Iterator[Refusal]:
         yield (*path, key), "is for children that are negotiated", "remove it"
     for side, prefixes in (("local", child.local), ("remote", child.remote)):
         for number, text in enumerate(prefixes):
-            if ipaddress.ip_network(text).version == 6:
+            if ":" in text:
                 yield (*path, side, number), f"{text!r} is no IPv4 prefix", "write one like 10.1.0.0/16"
 
 

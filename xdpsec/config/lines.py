@@ -35,9 +35,11 @@ class _Walk:
         self._counts: dict[Path, int] = {}
         line = 1
         for match in _TOKEN.finditer(text):
-            if match.lastgroup != "blank":
-                self._tokens.append((str(match.lastgroup), match.group(), line))
-            line += match.group().count("\n")
+            kind, token = str(match.lastgroup), match.group()
+            if kind != "blank":
+                self._tokens.append((kind, token, line))
+            if kind in ("newline", "string"):
+                line += token.count("\n")
         self._tokens.append(("end", "", line))
 
     def _peek(self) -> str:
@@ -51,8 +53,8 @@ class _Walk:
         return token
 
     def _note(self, path: Path, line: int) -> None:
-        for depth in range(1, len(path) + 1):
-            self.lines.setdefault(path[:depth], line)
+        """What it lies in was noted before it."""
+        self.lines.setdefault(path, line)
 
     def _key(self, base: Path) -> Path:
         """A dotted key below `base`; an array of tables continues in its newest table."""

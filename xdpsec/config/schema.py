@@ -155,7 +155,7 @@ class ChildTable(IkeChildPart):
         ported = [self.local_ports, self.remote_ports] != [[0, PORT_MAX]] * 2
         if ported and self.protocol not in WITH_PORTS:
             raise ValueError('ports without a protocol that has them; add protocol = "tcp" or "udp"')
-        if len({ipaddress.ip_network(text).version for text in (*self.local, *self.remote)}) > 1:
+        if len({":" in text for text in (*self.local, *self.remote)}) > 1:
             raise ValueError("IPv4 and IPv6 prefixes in one child; split it in two")
         if len(self.local) * len(self.remote) > MAX_SELECTORS:
             raise ValueError(f"more than {MAX_SELECTORS} pairs of prefixes; split the child in two")

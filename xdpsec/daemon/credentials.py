@@ -49,10 +49,8 @@ def certificates(raw: bytes, file: str) -> tuple[x509.Certificate, ...]:
         raise ConfigError(file, 0, "", "holds no certificate that we can read", _PEM_FIX) from None
 
 
-def doubts(leaf: x509.Certificate | None, identity: Identity) -> str:
+def doubts(leaf: x509.Certificate, identity: Identity) -> str:
     """Why a peer by the book would refuse our own certificate for this identity of ours, empty when it would not."""
-    if leaf is None:
-        return ""
     if not claims.claims(leaf, identity.kind, identity.data):
         return f"it does not speak for local_id {identities.show(identity)} (RFC 4945 sec. 3.1)"
     return claims.unfit(leaf, any_purpose=False)

@@ -37,7 +37,10 @@ def object_file() -> Path:
 
 def mapped(address: str) -> bytes:
     """16 bytes; IPv4 as ::ffff:a.b.c.d, as the maps want it."""
-    value = ipaddress.ip_address(address)
+    return _mapped(ipaddress.ip_address(address))
+
+
+def _mapped(value: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bytes:
     return value.packed if value.version == 6 else bytes(10) + b"\xff\xff" + value.packed
 
 
@@ -46,7 +49,7 @@ def prefix_key(prefix: str) -> bytes:
     network = ipaddress.ip_network(prefix)
     key = ffi.new("struct xs_prefix_key *")
     key.bits = network.prefixlen + (96 if network.version == 4 else 0)
-    ffi.memmove(key.addr, mapped(str(network.network_address)), 16)
+    ffi.memmove(key.addr, _mapped(network.network_address), 16)
     return bytes(ffi.buffer(key))
 
 

@@ -50,8 +50,12 @@ class Fence:
         """Close (local, remote) prefixes, and keep closed what was. `spare`: the peers' outer addresses. Raises before
         anything changed when nft refuses."""
         wanted: dict[str, list[Box]] = {}
+        nets = {text: ipaddress.ip_network(text) for text in {text for pair in pairs for text in pair}}
         for local, remote in pairs:
-            box = _pair(local, remote)
+            box = nets[local], nets[remote]
+            if box[0].version != box[1].version:
+                text = f"the fence cannot pair {local} with {remote}"
+                raise LocalError(f"{text}: use one address family on both sides")
             family, wide = str(box[0].version), "wide" if min(net.prefixlen for net in box) == 0 else ""
             wanted.setdefault(f"{wide}pairs{family}", []).append(box)
             wanted.setdefault(f"{wide}remote{family}", []).append(box[1:])
@@ -83,7 +87,7 @@ class Fence:
                 lines.append(f"add element {TABLE} {name} {{ {', '.join(map(_text, new))} }}")
             laid[name] = [*have, *new]
         _nft(["-f", "-"], "\n".join(lines) + "\n")
-        self._laid, self._rules = laid, _shape(_listing() or [])
+        self._laid, self._rules = laid, _shape(_listing("-t") or [])
 
     def open(self) -> None:
         """Remove the fence. Nothing to do is no error."""
@@ -133,14 +137,15 @@ class _Boxes:
 
     def near(self, net: Network) -> list[Box]:
         """Those that overlap `net` in the last dimension: prefixes around it, and within it."""
-        version, first, last = net.version, int(net.network_address), int(net.broadcast_address)
+        version, first = net.version, int(net.network_address)
         found: list[Box] = []
         for length in range(net.prefixlen + 1):
             if (version, length) in self._lengths:
                 host = net.max_prefixlen - length
                 found += self._at.get((version, length, first >> host << host), ())
         low = bisect_left(self._firsts, (version, first, net.prefixlen + 1))
-        for _, at, length in self._firsts[low : bisect_left(self._firsts, (version, last + 1))]:
+        end = first + (1 << net.max_prefixlen - net.prefixlen)
+        for _, at, length in self._firsts[low : bisect_left(self._firsts, (version, end))]:
             if length > net.prefixlen:
                 found += self._at[version, length, at]
         return found
@@ -161,13 +166,6 @@ def _subtract(box: Box, other: Box) -> list[Box]:
 
 def _outside(net: Network, hole: Network) -> list[Network]:
     return list(net.address_exclude(hole))  # type: ignore[arg-type]
-
-
-def _pair(local: str, remote: str) -> Box:
-    box = (ipaddress.ip_network(local), ipaddress.ip_network(remote))
-    if box[0].version != box[1].version:
-        raise LocalError(f"the fence cannot pair {local} with {remote}: use one address family on both sides")
-    return box
 
 
 def _text(box: Box) -> str:
@@ -253,12 +251,12 @@ def _rules(hook: str) -> list[str]:
 # --- nft -----------------------------------------------------------------------------------------------------------
 
 
-def _listing() -> list[dict[str, Any]] | None:
-    """The table as nft tells it, None when there is none."""
+def _listing(*options: str) -> list[dict[str, Any]] | None:
+    """The table as nft tells it, None when there is none; with "-t" without the elements."""
     tables = json.loads(_nft(["-j", "list", "tables"]))["nftables"]
     if not any(row.get("table", {}).get("name") == "xdpsec" and row["table"]["family"] == "inet" for row in tables):
         return None
-    rows: list[dict[str, Any]] = json.loads(_nft(["-j", "list", "table", *TABLE.split()]))["nftables"]
+    rows: list[dict[str, Any]] = json.loads(_nft(["-j", *options, "list", "table", *TABLE.split()]))["nftables"]
     return rows
 
 

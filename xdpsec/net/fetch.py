@@ -50,7 +50,7 @@ class _Target:
 
 def forbidden_in(prefixes: Iterable[str]) -> Forbidden:
     """Tells addresses that nobody outside may make us talk to: ourselves, the link, `prefixes`, and no single host."""
-    networks = [ipaddress.ip_network(prefix) for prefix in prefixes]
+    networks = [ipaddress.ip_network(prefix) for prefix in set(prefixes)]
 
     def forbidden(address: str) -> bool:
         parsed = ipaddress.ip_address(address.partition("%")[0])

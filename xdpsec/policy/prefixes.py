@@ -50,10 +50,11 @@ def _spread(child: Child) -> bool:
 
 def _cover(rows: list[tuple[str, int, frozenset[int]]]) -> dict[str, Prefix]:
     """Prefixes nest or are apart: in order of address and length, the last that still holds one is its parent."""
-    own: dict[Network, tuple[int, frozenset[int]]] = {}
+    said: dict[str, tuple[int, frozenset[int]]] = {}
     for text, index, served in rows:
-        bits, workers = own.get(net := ipaddress.ip_network(text), (0, frozenset()))
-        own[net] = bits | 1 << index % POLICY_BITS, workers | served
+        bits, workers = said.get(text, (0, frozenset()))
+        said[text] = bits | 1 << index % POLICY_BITS, workers | served
+    own = {ipaddress.ip_network(text): both for text, both in said.items()}  # thousands of children may share one
     whole: dict[str, Prefix] = {}
     stack: list[tuple[Network, int, frozenset[int]]] = []
     for net in sorted(own, key=lambda one: (one.version, one.network_address.packed, one.prefixlen)):

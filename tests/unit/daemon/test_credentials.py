@@ -173,4 +173,3 @@ def test_what_a_peer_will_not_like(root: Authority, text: str, more: str, why: s
     leaf = root.issue("/CN=gw", LEAF + more + "subjectAltName=DNS:gw.example.org\n")
     found = doubts(leaf, parse_identity(text))
     assert (why in found) if why else found == ""
-    assert doubts(None, parse_identity(text)) == ""

@@ -24,7 +24,8 @@ def found(config: Config, read: files.Files, credentials: Credentials, local_of:
         if len(parse_secret(read[file], file)) < SHORT:
             yield "shared secret is short and can be guessed", {"file": file, "fix": "openssl rand -hex 32 makes one"}
     for peer, ike in config.ike_peers:
-        if why := doubts(credentials.leaf(ike.auth), peers.identities_of(config, peer, ike, local_of)[0]):
+        leaf = credentials.leaf(ike.auth)
+        if leaf and (why := doubts(leaf, peers.local_identity(config, peer, ike, local_of))):
             yield "peers may refuse our certificate", {"peer": peer.name, "why": why}
     if unreachable := _unreachable(config):
         yield "revocation lists and OCSP answers cannot be fetched", unreachable

@@ -88,8 +88,7 @@ def _peer(
 
 def identities_of(config: Config, peer: Peer, ike: Ike, local_of: Route) -> tuple[Identity, identities.Rule]:
     """Who we are, and who the peer must be."""
-    local = peer.local or (local_of(peer.remote) if peer.remote else "")
-    return _local_id(config, peer, ike, local), _rule(config, peer, ike.remote_id or peer.remote)
+    return local_identity(config, peer, ike, local_of), _rule(config, peer, ike.remote_id or peer.remote)
 
 
 def _spelled_by_others(rule: identities.Rule) -> bool:
@@ -103,8 +102,9 @@ def secrets_of(ike: Ike, files: Files) -> tuple[bytes, tuple[Ppk, ...]]:
     return parse_secret(files[auth.psk_file], auth.psk_file) if auth.psk_file else b"", _ppks(ike, files)
 
 
-def _local_id(config: Config, peer: Peer, ike: Ike, local: str) -> Identity:
-    text = ike.local_id or local
+def local_identity(config: Config, peer: Peer, ike: Ike, local_of: Route) -> Identity:
+    """Who we are towards a peer: as the configuration says, else our address."""
+    text = ike.local_id or peer.local or (local_of(peer.remote) if peer.remote else "")
     if not text:
         fix = 'write who we are, such as local_id = "gw.example.net"'
         raise _wrong(config, peer, "local_id", "is missing, and no route tells our address", fix)
