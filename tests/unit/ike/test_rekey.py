@@ -18,6 +18,7 @@ from xdpsec.ike.events import (
     UseOutbound,
 )
 from xdpsec.ike.settings import Lifetime
+from xdpsec.ike.window import REKEY_ID
 from xdpsec.numbers import Ke, NotifyType
 
 
@@ -210,6 +211,23 @@ def test_time_rekeys_everything_without_a_break() -> None:
     assert 24 <= len(rekeyed) <= 40
     assert 6 <= len(both.a.told(IkeRekeyed)) <= 10
     assert both.a.lost() == both.b.lost() == set()
+
+
+@pytest.mark.parametrize("who", ["a", "b"])
+def test_an_ike_sa_whose_message_ids_run_out_is_replaced(who: str) -> None:
+    """RFC 7296 sec. 2.2: they never wrap, and the IKE SA is rekeyed or closed before."""
+    both = established()
+    both.run(60.0)
+    asks, answers = both.side(who), both.side("b" if who == "a" else "a")
+    old = asks.sa
+    old.outbox.next_id = answers.sa.inbox.expected = REKEY_ID - 1
+    asks.machine.rekey_child(only(asks), both.now)
+    both.settle()
+    both.run(5.0)
+    assert asks.sa is not old
+    assert asks.sa.outbox.next_id == 0
+    assert both.up()
+    both.agree()
 
 
 def test_both_sides_draw_their_own_jitter() -> None:

@@ -176,6 +176,8 @@ def begin(m: Machine, sa: IkeSa, task: Task) -> Steps[None]:
     if ask is not None:
         sa.outbox.send(_request(m, sa, ask), m.now)
         transmit(m, sa)
+        if sa.outbox.worn and sa.state == State.ESTABLISHED and not sa.renewing:
+            sa.rekey_at = m.now
 
 
 def again(m: Machine, sa: IkeSa, ask: Ask) -> None:

@@ -207,7 +207,6 @@ def _set_aside(m: Machine, sa: IkeSa) -> None:
     sa.children = {}
     sa.nonce = b""
     sa.aside = True
-    sa.aside = True
     sa.rekey_at, sa.expire_at, sa.reauth_at = 0.0, m.now + lifetimes.LINGER, 0.0
     m.enter(sa, State.REKEYED)
 
