@@ -10,7 +10,7 @@ setup:   ## install what is missing (system packages, virtual environment), buil
 demo:    ## set up, then two gateways, real traffic, a table; removes itself. KEYS=manual: without IKE
 	@deploy/setup demo && $(ROOT) .venv/bin/xdpsec demo --keys $(KEYS)
 test:    ## set up, then every test
-	@deploy/setup test && .venv/bin/python tests/run
+	@deploy/setup test && exec .venv/bin/python tests/run
 build:   ## compile what changed
 	@.venv/bin/pip install -q --disable-pip-version-check --no-build-isolation --no-deps -e .
 lint:    ## style, types, warnings; changes nothing
@@ -22,13 +22,13 @@ bench:   ## measure; writes build/bench.json
 bench-ike: ## what IKE costs, beside strongSwan; writes build/bench-ike.json
 	@deploy/setup bench && $(ROOT) env PYTHONPATH=tests .venv/bin/python tests/bench/ike_run.py
 fuzz:    ## a million mutated frames
-	@.venv/bin/python tests/run fuzz
+	@exec .venv/bin/python tests/run fuzz
 fuzz-ike: ## an hour of what strangers send, under coverage; keeps what it learned
 	@for target in ike_codec ike_gate ike_proofs; do .venv/bin/python tests/fuzz/guided.py $$target --seconds 1200 --keep || exit 1; done
 mutants: ## break one check at a time; a test named beforehand must fail
 	@tests/mutants
 interop: ## every row with a Linux kernel, strongSwan and OpenIKED as peers; writes build/interop.json
-	@deploy/setup test && .venv/bin/python tests/run matrix
+	@deploy/setup test && exec .venv/bin/python tests/run matrix
 docs:    ## write what is generated in docs/
 	@.venv/bin/python docs/generate.py && .venv/bin/python docs/generate_seen.py
 killload: ## workers killed under full load, with a watch on the wan; takes minutes
