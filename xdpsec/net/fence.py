@@ -45,6 +45,7 @@ class Fence:
         self._lock = threading.Lock()  # whoever mends does so in a thread
         self._laid: dict[str, list[Box]] = {}  # every element since the first `protect`
         self._rules: list[Any] | None = None  # as the kernel told them then
+        self._whole: list[Any] = []  # sets as the kernel told them when nothing was missing
 
     def protect(self, pairs: Sequence[tuple[str, str]], spare: Sequence[str]) -> None:
         """Close (local, remote) prefixes, and keep closed what was. `spare`: the peers' outer addresses. Raises before
@@ -70,9 +71,13 @@ class Fence:
         others added to the sets stays. The table is made anew: what now bears our names may be of another kind."""
         with self._lock:
             listing = _listing() or []
+            sets, untouched = _sets(listing), _shape(listing) == self._rules
+            if self._rules is None or (untouched and sets == self._whole):
+                return False
             present = _elements(listing)
             whole = all(not missing(boxes, present.get(name, [])) for name, boxes in self._laid.items())
-            if self._rules is None or (whole and _shape(listing) == self._rules):
+            if whole and untouched:
+                self._whole = sets
                 return False
             wanted = {name: [*present.get(name, []), *self._laid.get(name, [])] for name in {**self._laid, **present}}
             self._lay([f"add table {TABLE}", f"delete table {TABLE}", *_frame()], wanted, {})
@@ -87,7 +92,7 @@ class Fence:
                 lines.append(f"add element {TABLE} {name} {{ {', '.join(map(_text, new))} }}")
             laid[name] = [*have, *new]
         _nft(["-f", "-"], "\n".join(lines) + "\n")
-        self._laid, self._rules = laid, _shape(_listing("-t") or [])
+        self._laid, self._rules, self._whole = laid, _shape(_listing("-t") or []), []
 
     def open(self) -> None:
         """Remove the fence. Nothing to do is no error."""
@@ -263,6 +268,10 @@ def _listing(*options: str) -> list[dict[str, Any]] | None:
 def _shape(listing: list[dict[str, Any]]) -> list[Any]:
     """Table, chains and rules without what changes by itself: handles and counts."""
     return [_still(row) for row in listing if not {"set", "metainfo"} & row.keys()]
+
+
+def _sets(listing: list[dict[str, Any]]) -> list[Any]:
+    return [row["set"] for row in listing if "set" in row]
 
 
 def _still(value: Any) -> Any:

@@ -17,6 +17,7 @@ import pytest
 from shell import sh
 
 from xdpsec.errors import LocalError
+from xdpsec.net import fence as module
 from xdpsec.net.fence import Box, Fence, missing
 
 LOCAL, REMOTE = "10.1.0.0/16", "10.2.0.0/16"
@@ -227,6 +228,21 @@ def test_what_somebody_took_is_put_back(hosts: tuple[str, str], harm: str) -> No
     assert not ping(FAR, host)[0]
     assert not ping(HOST, far, FAR)[0]
     assert not fence.mend()
+
+
+def test_a_fence_that_is_as_it_was_is_not_read_again(namespace: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every nft transaction on the machine has us look, and a look read each element of thousands of peers."""
+    fence = Fence()
+    fence.protect([(LOCAL, REMOTE)], [PEER])
+    assert not fence.mend()
+    with monkeypatch.context() as patched:
+        patched.setattr(module, "_elements", None)
+        assert not fence.mend()
+    fence.protect([("10.5.0.0/16", "10.6.0.0/16")], [])
+    sh("nft delete element inet xdpsec remote4 { 10.6.0.0/16 }")
+    sh("nft delete element inet xdpsec pairs4 { 10.5.0.0/16 . 10.6.0.0/16 }")
+    assert fence.mend(), "the sets are as they were before that pair was laid"
+    assert "10.6.0.0/16" in sh("nft list set inet xdpsec remote4")
 
 
 def test_what_another_gateway_added_is_no_harm(hosts: tuple[str, str]) -> None:
