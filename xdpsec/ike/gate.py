@@ -59,8 +59,9 @@ class Gate:
         )
         self.leases = Leases()
         self.parked = Parked(host.limits.parked, self._unparked)
-        self._known: dict[str, dict[int, Talker]] = {}  # established, by peer
-        self._filed: dict[int, str] = {}
+        #: Established, by peer and identity; b"" = all of the peer's. `_filed`: where each of them stands.
+        self._known: dict[tuple[str, bytes], dict[int, Talker]] = {}
+        self._filed: dict[int, tuple[tuple[str, bytes], ...]] = {}
         self._heirs: dict[int, int] = {}  # machines that are to replace another, until they stand
         self._concerned: dict[int, Talker] = {}  # machines that another one may have spoken to
         self._cookies = Cookies(host.random)
@@ -319,8 +320,9 @@ class Gate:
         if machine.established and number in self._heirs:
             self._succeed(machine, self._heirs.pop(number))
         if machine.established and machine.peer is not None and number not in self._filed:
-            name = self._filed[number] = machine.peer.name
-            self._known.setdefault(name, {})[number] = machine
+            self._filed[number] = tuple({(machine.peer.name, identity) for identity in (b"", machine.remote_id)})
+            for key in self._filed[number]:
+                self._known.setdefault(key, {})[number] = machine
         self.alarms.set(number, machine.get_timer())
         if machine.done:
             self._remove(number)
@@ -350,11 +352,10 @@ class Gate:
         self.alarms.set(number, None)
         self.parked.keep(number, None)
         self.leases.release(number)
-        peer = self._filed.pop(number, None)
-        if peer is not None:
-            del self._known[peer][number]
-            if not self._known[peer]:
-                del self._known[peer]
+        for key in self._filed.pop(number, ()):
+            del self._known[key][number]
+            if not self._known[key]:
+                del self._known[key]
 
     # --- what machines ask of us --
 
@@ -372,9 +373,9 @@ class Gate:
     def established(self, peer: str, identity: bytes = b"") -> tuple[Talker, ...]:
         """Established machines with this peer (kind and data of its identity, empty = any). What they are told is
         followed up."""
-        found = [one for one in self._known.get(peer, {}).values() if identity in (b"", one.remote_id)]
-        self._concerned.update((one.number, one) for one in found)
-        return tuple(found)
+        found = self._known.get((peer, identity), {})
+        self._concerned.update(found)
+        return tuple(found.values())
 
 
 def _source(address: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -435,6 +436,35 @@ def test_a_machine_that_must_authenticate_anew_goes_when_its_heir_stands() -> No
     heir.established, heir.peer = True, old.peer
     stage.settle(heir)
     assert old.gave_way == [10.0]
+
+
+def test_what_an_identity_costs_does_not_grow_with_the_guests_beside_it() -> None:
+    """One peer with `remote_id = "*"` may stand for ten thousand, and each that comes or goes asks for its own."""
+    looked = [0]
+
+    class Guest(Puppet):
+        def __getattribute__(self, name: str) -> Any:
+            looked[0] += name == "remote_id"
+            return super().__getattribute__(name)
+
+    stage = Stage()
+    for number in range(100):
+        stage.gate.connect("somebody", 0.0)
+        guest = stage.puppets[-1]
+        guest.peer = type("Peer", (), {"name": "road", "uniqueness": "replace"})()
+        guest.remote_id, guest.established = b"guest %d" % (number % 50), True
+        guest.__class__ = Guest
+        stage.settle(guest)
+    looked[0] = 0
+    assert stage.gate.established("road", b"guest 7") == (stage.puppets[7], stage.puppets[57])
+    assert looked[0] <= 2
+    assert stage.gate.established("road") == tuple(stage.puppets)
+    assert stage.gate.established("road", b"guest 50") == stage.gate.established("home") == ()
+    for guest in stage.puppets[7::50]:
+        guest.die()
+        stage.settle(guest)
+    assert stage.gate.established("road", b"guest 7") == ()
+    assert len(stage.gate.established("road")) == 98
 
 
 # --- timers, events, ends ---------------------------------------------------------------------------------------
