@@ -260,6 +260,28 @@ def test_a_refused_child_names_its_lines_until_it_is_up(scene: Scene, notify: in
     assert scene.explained()[1] == {"what": "branch/lan", "up": True, "text": "SAs in both directions", "fix": ""}
 
 
+def test_a_peer_is_up_as_long_as_one_ike_sa_stands(scene: Scene) -> None:
+    """Two gateways that start together call each other; one of the two IKE SAs gives way (RFC 7296 sec. 2.8.1 tells of
+    the like at a rekey)."""
+    for ike in (1, 2):
+        scene.ike.memory.came(replace(UP, ike=ike), 160.0)
+    gone = replace(DOWN, established=True, reason="replaced", text="another IKE SA with the peer has taken over")
+    scene.ike.memory.went(gone)
+    assert [row["up"] for row in scene.explained()[:1]] == [True]
+    assert not any("taken over" in row["text"] for row in scene.explained())
+    scene.ike.memory.went(replace(gone, ike=2, reason="deleted", text="the peer deleted the IKE SA"))
+    assert (scene.explained()[0]["up"], scene.explained()[0]["text"]) == (False, "the peer deleted the IKE SA")
+
+
+def test_who_is_refused_beside_one_who_is_up_is_told_without_calling_the_peer_down(scene: Scene) -> None:
+    """Guests share one peer of the configuration."""
+    scene.ike.memory.came(UP, 160.0)
+    scene.ike.memory.went(replace(DOWN, ike=2, reason="authentication", text="its certificate has ended"))
+    first, lately = scene.explained()[:2]
+    assert first["up"]
+    assert (lately["what"], lately["text"]) == ("", "its certificate has ended")
+
+
 def test_warnings_of_the_peer_are_kept_few_and_forgotten_when_it_comes(scene: Scene) -> None:
     for number in range(WARNINGS + 3):
         fields = (("peer", "branch"), ("why", f"reason {number}"))

@@ -29,7 +29,7 @@ GUESTS = 3
 
 @dataclass(slots=True)
 class _Past:
-    up: IkeUp | None = None
+    ups: dict[int, IkeUp] = field(default_factory=dict)  # two when both sides called, until one gives way
     down: IkeDown | None = None
     children: dict[int, ChildFailed] = field(default_factory=dict)
     warnings: OrderedDict[str, float] = field(default_factory=OrderedDict)  # sentence -> when it came last
@@ -57,14 +57,15 @@ class Memory:
 
     def came(self, event: IkeUp, now: float) -> None:
         """Of earlier warnings its own handshake's stay: it may have come without the child it asked for."""
-        said = self._past(event.peer).warnings.items()
-        recent = OrderedDict((text, at) for text, at in said if at >= now - event.seconds)
-        self._peers[event.peer] = _Past(up=event, warnings=recent)
+        past = self._past(event.peer)
+        recent = OrderedDict((text, at) for text, at in past.warnings.items() if at >= now - event.seconds)
+        self._peers[event.peer] = _Past(ups={**past.ups, event.ike: event}, warnings=recent)
 
     def went(self, event: IkeDown) -> None:
         if event.peer:
             past = self._past(event.peer)
-            past.up, past.down = None, event
+            past.ups.pop(event.ike, None)
+            past.down = event
         elif event.remote:
             self._strangers[event.remote] = event
             self._strangers.move_to_end(event.remote)
@@ -101,15 +102,17 @@ class Memory:
             yield _of_child(config, child, past.children.get(child.index), is_up(child.index))
         for text, at in past.warnings.items():
             said = f"{now - at:.0f} s ago: {pasting.as_written(text)}"
-            yield Finding("", past.up is not None, said, fixes.of_warning(config, peer, ike, text))
+            yield Finding("", bool(past.ups), said, fixes.of_warning(config, peer, ike, text))
         if not peer.remote:
             yield from self._of_guests(config, peer, ike)
 
     def _of_peer(self, config: Config, peer: Peer, ike: Ike, past: _Past, outlook: Outlook) -> Iterator[Finding]:
         """What we found out ourselves before what the peer, who says no more than that, refuses."""
-        if past.up is not None:
-            text = f"IKE SA with {past.up.path.remote}: {past.up.suite}"
-            yield Finding(peer.name, True, pasting.as_written(text), "")
+        if past.ups:
+            up = list(past.ups.values())[-1]
+            yield Finding(peer.name, True, pasting.as_written(f"IKE SA with {up.path.remote}: {up.suite}"), "")
+            if past.down and not past.down.established:  # a guest beside others, or a call of the peer
+                yield Finding("", True, pasting.as_written(past.down.text), fixes.of_peer(config, peer, ike, past.down))
             return
         ends = [("when it called: ", self._strangers.get(peer.remote)), ("when we called: ", past.down)]
         downs = [(how, down) for how, down in ends if down is not None]
