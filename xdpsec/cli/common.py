@@ -6,9 +6,11 @@ import json
 import sys
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
+
+from xdpsec.errors import one_line
 
 if TYPE_CHECKING:
     import rich.table
@@ -23,11 +25,9 @@ PIPE_COLUMNS = 180
 #: Rows from which on a table is laid out without rich.
 MANY = 200
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", "-c", metavar="FILE", help="configuration of the gateway", dir_okay=False)
-]
+ConfigOption = Annotated[Path, typer.Option("--config", "-c", metavar="FILE", help="configuration of the gateway")]
 TargetsArgument = Annotated[
-    list[str], typer.Argument(metavar="PEER[/CHILD]...", help="as the configuration names them", show_default=False)
+    list[str], typer.Argument(metavar="PEER[/CHILD]", help="as the configuration names them", show_default=False)
 ]
 PeerArgument = Annotated[str, typer.Argument(metavar="PEER", help="as the configuration names it", show_default=False)]
 JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for programs")]
@@ -35,7 +35,7 @@ JsonOption = Annotated[bool, typer.Option("--json", help="print JSON, for progra
 
 def complain(text: str) -> None:
     """One sentence on stderr."""
-    print(f"xdpsec: {text}", file=sys.stderr)
+    print(f"xdpsec: {one_line(text)}", file=sys.stderr)
 
 
 def print_json(value: Any) -> None:
@@ -68,7 +68,9 @@ def show(made: Table) -> None:
     """A table on stdout. With thousands of rows it is laid out here, the same but for breaking what is too wide: rich
     takes milliseconds a row."""
     if len(made.rows) <= MANY:
-        console().print(_rich(made))
+        out = console()
+        out.width = max(out.width, _least(made))
+        out.print(_rich(made))
         return
     columns = []
     for column, body in zip(made.columns, zip(*made.rows, strict=True), strict=True):
@@ -81,6 +83,14 @@ def show(made: Table) -> None:
     print("\n".join([*title, head, rule, *rows]))
 
 
+def _least(made: Table) -> int:
+    """Columns of a terminal that it takes: a number cut short says nothing, the terminal may wrap the line. The last
+    column breaks between words."""
+    *others, last = zip(made.columns, *made.rows, strict=True)
+    widths = [max(len(str(cell)) for cell in column) for column in others]
+    return sum(widths) + 3 * len(widths) + max(len(word) for cell in last for word in ["", *str(cell).split()])
+
+
 def _rich(made: Table) -> rich.table.Table:
     from rich import box
     from rich.table import Table as RichTable
@@ -89,7 +99,8 @@ def _rich(made: Table) -> rich.table.Table:
         title=made.title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False
     )
     for column in made.columns:
-        drawn.add_column(column.removeprefix(">"), justify="right" if column.startswith(">") else "left")
+        side: Literal["left", "right"] = "right" if column.startswith(">") else "left"
+        drawn.add_column(column.removeprefix(">"), justify=side, no_wrap=column is not made.columns[-1])
     for row in made.rows:
         drawn.add_row(*row)
     return drawn

@@ -79,6 +79,8 @@ def _whole(
 
 def main() -> None:
     """Runs the command line; never returns."""
+    if sys.stdout is None:  # closed by the caller: nobody reads it
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115 (for as long as we live)
     try:
         application(sys.argv[1:])()
     except Exception as error:

@@ -83,6 +83,12 @@ def test_help_names_every_command_and_completion_ships() -> None:
     assert script.stdout.split() == ["drops"]
 
 
+def test_output_that_is_closed_is_no_error(tmp_path: Path) -> None:
+    line = f"{BIN} doctor -c {configuration(tmp_path)} >&-"
+    done = subprocess.run(["bash", "-c", line], capture_output=True, text=True, timeout=60, check=False)
+    assert done.stderr == ""
+
+
 def test_output_that_nobody_reads_any_more_is_no_error(tmp_path: Path) -> None:
     config = configuration(tmp_path)
     for unbuffered, reader in itertools.product(("", "1"), ("true", "head -c 1")):

@@ -68,6 +68,20 @@ def test_status_in_json_has_its_documented_keys_and_true_numbers(xdpsec: Xdpsec,
     ]
 
 
+def test_a_narrow_terminal_breaks_no_word(
+    xdpsec: Xdpsec, config: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A number that is cut says nothing: the terminal may wrap the line."""
+    with answering(tmp_path / "run", busy()):
+        listed = {}
+        for columns in (200, 60):
+            monkeypatch.setattr("xdpsec.cli.common.PIPE_COLUMNS", columns)
+            listed[columns] = {verb: xdpsec(verb, "-c", config).out for verb in ("status", "list-sas", "drops")}
+    for verb, wide in listed[200].items():
+        words = {word for word in wide.split() if "─" not in word}
+        assert words <= set(listed[60][verb].split())
+
+
 def test_list_sas_in_json(xdpsec: Xdpsec, config: Path, tmp_path: Path) -> None:
     with answering(tmp_path / "run", busy()):
         rows = json.loads(xdpsec("list-sas", "--json", "-c", config).out)
