@@ -6,8 +6,16 @@
 from __future__ import annotations
 
 
+def one_line(text: str) -> str:
+    """What a terminal or a log may be sent: a name in a file can hold line breaks and escape sequences."""
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 class XdpsecError(Exception):
     """Root of the errors that are meant for people."""
+
+    def __str__(self) -> str:
+        return one_line(super().__str__())
 
 
 class PeerError(XdpsecError):

@@ -14,7 +14,7 @@ from xdpsec.daemon.review import Review, review
 from xdpsec.errors import LocalError
 
 FileArgument = Annotated[
-    Path | None, typer.Argument(metavar="[FILE]", help="configuration to check", dir_okay=False, show_default=False)
+    Path | None, typer.Argument(metavar="[FILE]", help="configuration to check", show_default=False)
 ]
 
 

@@ -36,11 +36,12 @@ def run_dir(config: Path) -> Path:
     """Where the gateway of the file `config` keeps its socket. Nothing else of the file need be right: whoever runs was
     started from what stood there then."""
     try:
-        tree = _gateway_table(config.read_text())
+        tree = _gateway_table(config.read_text("utf-8-sig"))
     except FileNotFoundError:
         raise ConfigError(str(config), 0, "", "does not exist", "name the gateway's file with --config") from None
     except OSError as error:
-        raise ConfigError(str(config), 0, "", f"cannot be read ({error.strerror})", "run this as root") from None
+        fix = "run this as root" if isinstance(error, PermissionError) else "name a readable file"
+        raise ConfigError(str(config), 0, "", f"cannot be read ({error.strerror})", fix) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError):
         raise ConfigError(str(config), 0, "", "is not TOML", "`xdpsec check` says where") from None
     gateway = tree.get("gateway")

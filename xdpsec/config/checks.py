@@ -16,8 +16,13 @@ MAX_PREFIXES = 65536
 
 def refusals(config: Config) -> Iterator[Refusal]:
     """Every refusal, in no particular order."""
-    for check in (_interfaces, _spis, _key_files, _counter_modes, _legacy, _overlaps, _prefixes):
+    for check in (_directories, _interfaces, _spis, _key_files, _counter_modes, _legacy, _overlaps, _prefixes):
         yield from check(config)
+
+
+def _directories(config: Config) -> Iterator[Refusal]:
+    if config.gateway.state_dir == config.gateway.run_dir:
+        yield ("gateway", "state_dir"), "is run_dir too, which a reboot empties", "name another directory"
 
 
 def _interfaces(config: Config) -> Iterator[Refusal]:

@@ -6,6 +6,7 @@ salt follows the key in `encryption` (RFC 4106 sec. 8.1, as `ip xfrm` has it).
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import re
@@ -79,7 +80,7 @@ def parse_keys(raw: bytes, file: str, suite: Suite) -> KeyPair:
     if len(raw) > MAX_SIZE:
         raise ConfigError(file, 0, "", "is larger than 64 KiB", "name a key file")
     try:
-        text = raw.decode().replace("\r\n", "\n")
+        text = raw.removeprefix(codecs.BOM_UTF8).decode().replace("\r\n", "\n")
         tree = tomllib.loads(text)
     except UnicodeDecodeError:
         raise ConfigError(file, 0, "", "is not UTF-8", "write it as text") from None

@@ -66,7 +66,7 @@ def _duration(value: Any) -> Any:
     return seconds
 
 
-Interface = Annotated[str, StringConstraints(pattern=r"^[^\s/:]{1,15}$")]
+Interface = Annotated[str, StringConstraints(pattern=r"^[^\s/:\p{C}]{1,15}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,63}$")]
 Address = Annotated[str, AfterValidator(_address)]
 Remote = Annotated[str, AfterValidator(_remote)]

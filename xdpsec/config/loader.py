@@ -4,6 +4,7 @@ other: interfaces and key files are looked at by those who use them.
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gc
 import os
@@ -46,7 +47,7 @@ def read(path: str) -> bytes:
 def parse_bytes(raw: bytes, file: str, cores: Sequence[int]) -> values.Config:
     """The configuration in `raw`; `file` is what errors call it."""
     try:
-        text = raw.decode()
+        text = raw.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = raw[: error.start].count(b"\n") + 1
         raise ConfigError(file, line, "", "is not UTF-8", "save the file as UTF-8") from None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import codecs
 
 from xdpsec.errors import ConfigError
 
@@ -19,6 +20,8 @@ def parse_secret(raw: bytes, file: str) -> bytes:
     """The secret in `raw`. ConfigError for what is none; `file` is what errors call it."""
     if len(raw) > MAX_SIZE:
         raise ConfigError(file, 0, "", "is larger than 4 KiB", "name a file with one secret")
+    if raw.startswith(codecs.BOM_UTF8):
+        raise ConfigError(file, 0, "", "begins with a byte order mark", "save it as UTF-8 without one")
     text = raw.removesuffix(b"\n").removesuffix(b"\r")
     if b"\n" in text:
         raise ConfigError(file, 0, "", "has more than one line", "keep one secret in a file")

@@ -39,6 +39,8 @@ _PATTERNS = {
 
 #: So many keys of a table a refusal can name.
 FEW = 3
+#: More characters than a key or a value of ours has; what is longer is cut in the middle.
+LONG = 400
 
 
 def dotted(path: Path) -> str:
@@ -54,7 +56,12 @@ def refusal(file: str, lines: Mapping[Path, int], errors: list[ErrorDetails]) ->
     rows = [(_path(error, lines), error) for error in errors]
     path, error = min(rows, key=lambda row: (row[1]["type"] == "missing", line_of(lines, row[0]), len(row[0])))
     text, fix = _sentence(path, error)
-    return ConfigError(file, line_of(lines, path), dotted(path), text, fix)
+    return ConfigError(file, line_of(lines, path), _short(dotted(path)), _short(text), fix)
+
+
+def _short(text: str) -> str:
+    """Both ends of what somebody pasted by mistake."""
+    return text if len(text) <= LONG else f"{text[: LONG // 2]}...{text[-LONG // 2 :]}"
 
 
 def _path(error: ErrorDetails, lines: Mapping[Path, int]) -> Path:
@@ -88,9 +95,10 @@ def _sentence(path: Path, error: ErrorDetails) -> tuple[str, str]:
         return f"{error['input']!r} is no name we can use", f"write {_PATTERNS.get(name, _NAME)}"
     if kind in ("greater_than_equal", "less_than_equal", "multiple_of"):
         return f"{error['input']} is out of range", _bound(key, kind, context)
-    if kind in ("too_long", "too_short"):
-        bound = f"most {context['max_length']}" if kind == "too_long" else f"least {context['min_length']}"
-        return f"has {context['actual_length']} entries", f"write at {bound}"
+    if kind.endswith(("too_long", "too_short")):
+        bound = f"most {context['max_length']}" if kind.endswith("long") else f"least {context['min_length']}"
+        unit = "characters" if kind.startswith("string") else "entries"
+        return f"has {len(error['input'])} {unit}", f"write at {bound}"
     return error["msg"], "see the configuration reference"
 
 

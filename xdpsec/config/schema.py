@@ -19,6 +19,7 @@ from xdpsec.numbers import PORT_MAX, WITH_PORTS, IpProtocol
 
 MAX_PORTS = 8  # XS_MAX_PORTS of bpf/shared.h
 MAX_WORKERS = 32  # XS_MAX_WORKERS
+MAX_CORES = 4096
 MAX_WINDOW = 4096  # XS_WINDOW_DEFAULT: what a slot of sa_state has room for
 MAX_SELECTORS = 16  # XS_SELECTORS_MAX: rows of one SA
 
@@ -30,7 +31,7 @@ def _suite(text: str) -> str:
     return text
 
 
-Core = Annotated[int, Field(ge=0, le=4095)]
+Core = Annotated[int, Field(ge=0, lt=MAX_CORES)]
 Interfaces = Annotated[list[Interface], Field(min_length=1, max_length=MAX_PORTS)]
 
 
@@ -81,7 +82,8 @@ class GatewayTable(Table):
             return value
         if type(value) is int and 1 <= value <= MAX_WORKERS:
             return value
-        if type(value) is list and 1 <= len(value) <= MAX_WORKERS and all(type(core) is int for core in value):
+        named = value if type(value) is list else []
+        if 1 <= len(named) <= MAX_WORKERS and all(type(core) is int and 0 <= core < MAX_CORES for core in named):
             return value
         raise ValueError(f'not a number of workers; write 1 to {MAX_WORKERS}, a list of as many cores, or "auto"')
 

@@ -143,9 +143,9 @@ class IkeChildPart(Table):
     esp: EspProposals | None = None
     """Proposals for ESP, such as "aes256gcm16-x25519"; the key exchange is for rekeys."""
     ah: AhProposals | None = None
-    """Proposals for AH in place of ESP, such as "sha256-x25519"."""
+    """Proposals for AH in place of ESP, such as "sha256-x25519". Negotiated, but not carried yet."""
     mode: Literal["tunnel", "transport"] = "tunnel"
-    """How packets are wrapped."""
+    """How packets are wrapped. Transport mode is negotiated, but not carried yet."""
     start: Literal["on-start", "on-traffic", "wait"] = "on-start"
     """When the SAs are negotiated: with the gateway, with the first packet, when the peer does. "wait" for `any`."""
     per_worker: bool = False

@@ -67,10 +67,13 @@ def find_link(config: Config, links: Links, interface: str) -> Link:
 
 def run_directory(path: Path) -> Path:
     """Made if it is missing; root's alone to write."""
-    status = _directory(path, "run_dir", 0o755)
+    _refuse_run_dir(path, _directory(path, "run_dir", 0o755))
+    return path
+
+
+def _refuse_run_dir(path: Path, status: os.stat_result) -> None:
     if status.st_uid != 0 or status.st_mode & 0o022:
         raise LocalError(f"run_dir {path} can be written by others; run chown root {path} && chmod 0755 {path}")
-    return path
 
 
 def state_directory(path: Path, owner: Account, name: str) -> None:
@@ -83,9 +86,26 @@ def state_directory(path: Path, owner: Account, name: str) -> None:
             os.fchmod(descriptor, 0o700)
         finally:
             os.close(descriptor)
-    elif status.st_uid != owner.uid or status.st_mode & 0o077:
+    else:
+        _refuse_state_dir(path, status, owner, name)
+
+
+def _refuse_state_dir(path: Path, status: os.stat_result, owner: Account, name: str) -> None:
+    if status.st_uid != owner.uid or status.st_mode & 0o077:
         fix = f"name a directory of its own, or run chown {name} {path} && chmod 0700 {path}"
         raise LocalError(f"state_dir {path} is not the account {name}'s alone; {fix}")
+
+
+def look_at_directories(config: Config, owner: Account) -> None:
+    """The same refusals, of those that are there; nothing is made."""
+    gateway = config.gateway
+    run_dir, state_dir = Path(gateway.run_dir), Path(gateway.state_dir)
+    with contextlib.suppress(FileNotFoundError):
+        _refuse_run_dir(run_dir, _status(run_dir, "run_dir"))
+    with contextlib.suppress(FileNotFoundError):
+        status = _status(state_dir, "state_dir")
+        if status.st_uid != 0 or any(state_dir.iterdir()):
+            _refuse_state_dir(state_dir, status, owner, gateway.user)
 
 
 def _directory(path: Path, key: str, mode: int) -> os.stat_result:
@@ -93,11 +113,23 @@ def _directory(path: Path, key: str, mode: int) -> os.stat_result:
         with contextlib.suppress(FileExistsError):
             path.mkdir(mode=mode, parents=True)
             path.chmod(mode)  # whatever the umask said
-        status = path.lstat()
     except OSError as error:
-        raise LocalError(
-            f"{key} {path} cannot be used ({error.strerror}); name a directory that root may write"
-        ) from None
+        raise _unusable(path, key, error) from None
+    return _status(path, key)
+
+
+def _unusable(path: Path, key: str, error: OSError) -> LocalError:
+    return LocalError(f"{key} {path} cannot be used ({error.strerror}); name a directory that root may write")
+
+
+def _status(path: Path, key: str) -> os.stat_result:
+    """Of a directory; FileNotFoundError when nothing is there."""
+    try:
+        status = path.lstat()
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise _unusable(path, key, error) from None
     if not stat.S_ISDIR(status.st_mode):
         raise LocalError(f"{key} {path} is no directory; name one")
     return status

@@ -54,7 +54,7 @@ def review(path: str, as_root: bool) -> Review:
     if not as_root:
         return Review(config, owners, {}, (), whole=False)
     try:
-        preflight.account(config)
+        preflight.look_at_directories(config, preflight.account(config))
         _interfaces(config)
         doubtful = tuple(_negotiating(config))
         return Review(config, owners, _numbers(config, _keys(config)), doubtful, whole=True)

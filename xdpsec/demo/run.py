@@ -42,7 +42,7 @@ def main(keep: bool = False, json_file: Path | None = None, seconds: int = SECON
     console = Console()
     before = {number: signal.signal(number, _interrupt) for number in (signal.SIGTERM, signal.SIGHUP)}
     try:
-        _check()
+        _check(json_file)
         with Lab() as lab:
             summary = _Demo(lab, Steps(console), manual, seconds).run()
             summary.print(console)
@@ -80,12 +80,14 @@ def _interrupt(number: int, frame: FrameType | None) -> None:
     raise KeyboardInterrupt
 
 
-def _check() -> None:
+def _check(json_file: Path | None) -> None:
     if os.geteuid() != 0:
         raise LabError("the demo makes network namespaces, which only root may; run it with sudo")
     missing = [tool for tool in TOOLS if shutil.which(tool) is None]
     if missing:
         raise LabError(f"{missing[0]} is not installed; `make setup` installs what the demo needs")
+    if json_file and not json_file.parent.is_dir():
+        raise LabError(f"--json-file {json_file}: there is no directory {json_file.parent}; make it, or name another")
 
 
 class _Demo:

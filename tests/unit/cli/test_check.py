@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -120,6 +121,47 @@ def test_where_all_negotiate_no_column_is_for_manual_keys(xdpsec: Xdpsec, negoti
     assert "not root" not in ran.out
 
 
+@pytest.mark.parametrize(
+    ("said", "why"),
+    [('mode = "transport", ', "transport mode"), ('ah = ["sha256-x25519"], ', "AH"), ("", "IPv6")],
+)
+def test_what_is_negotiated_but_not_carried_is_said(xdpsec: Xdpsec, negotiating: Path, said: str, why: str) -> None:
+    """As README has it; no worker takes such a child (tests/interop/ike plays them to that end)."""
+    text = negotiating.read_text().replace("children.net = { ", f"children.net = {{ {said}")
+    if why == "IPv6":
+        text = text.replace('["10.1.0.0/16"], remote = ["10.4.0.0/16"]', '["fd01::/64"], remote = ["fd04::/64"]')
+    negotiating.write_text(text)
+    ran = xdpsec("check", negotiating)
+    assert ran.status == 0
+    assert f"no packet goes through it: child site/net, why {why} is not carried yet" in ran.out
+
+
+@pytest.mark.parametrize("key", ["run_dir", "state_dir"])
+def test_directories_that_a_start_would_refuse(xdpsec: Xdpsec, config: Path, key: str) -> None:
+    """By the same sentences; nothing is made on the way."""
+    name = key.removesuffix("_dir")
+    path = config.parent / name
+    assert not path.exists()
+    path.touch()
+    sentence(xdpsec("check", config), 2, f"{key} {path} is no directory")
+    text = config.read_text()
+    config.write_text(text.replace(f"/{name}", f"/{name}/below"))
+    sentence(xdpsec("check", config), 2, f"{key} {path}/below cannot be used (Not a directory)")
+    config.write_text(text.replace(f"/{name}", f"/{'x' * 300}"))
+    sentence(xdpsec("check", config), 2, key, "cannot be used (File name too long)")
+    config.write_text(text)
+    path.unlink()
+    path.mkdir(mode=0o777)
+    path.chmod(0o777)
+    os.chown(path, 1, 1)
+    sentence(xdpsec("check", config), 2, f"{key} {path}", "chown")
+
+
+def test_a_directory_is_no_configuration(xdpsec: Xdpsec, tmp_path: Path) -> None:
+    for verb in ("check", "status", "stop", "fence"):
+        sentence(xdpsec(verb, "--config", tmp_path), 2, str(tmp_path), "Is a directory", "name a readable file")
+
+
 def test_what_should_not_stay_so_is_said(xdpsec: Xdpsec, negotiating: Path) -> None:
     (negotiating.parent / "site.psk").write_text("short\n")
     ran = xdpsec("check", negotiating)
@@ -220,9 +262,15 @@ def _mark(config: Path, rows: dict[bytes, Saved]) -> None:
 
 
 def _save(config: Path, rows: dict[bytes, Saved]) -> None:
+    (_state_dir(config) / durable.STATE_NAME).write_bytes(durable.encode(rows))
+
+
+def _state_dir(config: Path) -> Path:
+    """As a start leaves it: the account's alone."""
     folder = config.parent / "state"
-    folder.mkdir(exist_ok=True)
-    (folder / durable.STATE_NAME).write_bytes(durable.encode(rows))
+    folder.mkdir(mode=0o700, exist_ok=True)
+    os.chown(folder, *pwd.getpwnam("nobody")[2:4])
+    return folder
 
 
 def test_used_keys_go_on_where_the_disk_says(xdpsec: Xdpsec, config: Path) -> None:
@@ -251,8 +299,7 @@ def test_root_is_neither_held_up_nor_led_astray_by_the_account(
     xdpsec: Xdpsec, config: Path, make: Callable[[Path], object]
 ) -> None:
     """state_dir belongs to the account of control: whoever has that has what lies there."""
-    (config.parent / "state").mkdir(exist_ok=True)
-    make(config.parent / "state" / durable.STATE_NAME)
+    make(_state_dir(config) / durable.STATE_NAME)
     sentence(xdpsec("check", config), 2, "cannot be trusted")
 
 

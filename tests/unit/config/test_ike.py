@@ -142,6 +142,8 @@ LAN = 'children.lan = { local = ["10.1.0.0/16"], remote = ["10.2.0.0/16"] }'
 MANUAL = 'manual = { spi_in = 0x1001, spi_out = 0x2001, key_file = "/etc/xdpsec/lan.keys" }'
 #: (what is replaced, by what, line, key, a word of the sentence)
 ROWS = [
+    ('"hq.example.net"', '""', 7, f"{BRANCH}.local_id", "at least 1"),
+    ('"hq.example.net"', f'"{"x" * 1025}"', 7, f"{BRANCH}.local_id", "has 1025 characters"),
     (PSK, "auth = {}", 9, f"{BRANCH}.auth", "neither a secret nor a certificate"),
     (PSK, 'auth = { psk = "x" }', 9, f"{BRANCH}.auth.psk", "did you mean psk_file?"),
     (PSK, 'auth = { psk_file = "branch.psk" }', 9, f"{BRANCH}.auth.psk_file", "absolute"),

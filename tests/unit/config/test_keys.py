@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import hashlib
 import os
 import secrets
@@ -153,3 +154,7 @@ def test_reading_from_a_descriptor_starts_at_the_beginning(tmp_path: Path) -> No
     with path.open("rb") as file:
         for _ in range(2):
             assert read_keys(file.fileno(), "lab.keys", CBC).inbound.encryption.hex() == IN
+
+
+def test_a_byte_order_mark_before_the_text_is_no_part_of_it() -> None:
+    assert parse_keys(codecs.BOM_UTF8 + GOOD.encode(), "k", CBC) == parse_keys(GOOD.encode(), "k", CBC)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import gc
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from xdpsec.config import lines
-from xdpsec.config.loader import load, parse, worker_cores
+from xdpsec.config.loader import load, parse, parse_bytes, worker_cores
 from xdpsec.config.suites import SUITES
 from xdpsec.config.values import Config
 from xdpsec.errors import ConfigError
@@ -101,6 +102,10 @@ ROWS = [
     ("workers = 4", "workers = true", 5, "gateway.workers", "1 to 32"),
     ("workers = 4", 'workers = "all"', 5, "gateway.workers", "auto"),
     ("workers = 4", "workers = [0, 7]", 5, "gateway.workers", "choose from 0, 1"),
+    ("workers = 4", "workers = [-1]", 5, "gateway.workers", "1 to 32"),
+    ("workers = 4", "workers = [4096]", 5, "gateway.workers", "1 to 32"),
+    ("workers = 4", 'state_dir = "/run/xdpsec"', 5, "gateway.state_dir", "name another"),
+    ('outside = ["eth0"]', 'outside = ["e\\u001b[2J"]', 3, "gateway.outside[0]", "interface name"),
     ("workers = 4", "burst = 257", 5, "gateway.burst", "at most 256"),
     ("workers = 4", "burst = 1.5", 5, "gateway.burst", "whole number"),
     ("workers = 4", "replay_window = 100", 5, "gateway.replay_window", "multiple of 64"),
@@ -153,6 +158,37 @@ def test_refusals(old: str, new: str, line: int, key: str, word: str) -> None:
     assert (error.key, error.line if key else line) == (key, line)
     assert word in str(error)
     assert str(error).startswith("gw.toml:")
+
+
+@pytest.mark.parametrize("name", ["a\\nb", "\\u001b[2J", "\\u009b2J", "\\r", "\\u202e"])
+def test_a_refusal_is_one_line_that_no_terminal_obeys(name: str) -> None:
+    """Whatever stands in the file: a copied name with a line break, an escape sequence."""
+    for text in (
+        WHOLE.replace("workers", f'"{name}"', 1),
+        WHOLE.replace("[peers.old]", f'[peers."{name}"]'),
+        WHOLE.replace("children.lan", f'children."{name}"'),
+        WHOLE.replace("203.0.113.7", name),
+    ):
+        said = str(refused(text))
+        assert said.isprintable()
+        assert name.replace("u00", "x") in said or name in said
+
+
+def test_a_refusal_of_something_endless_is_short() -> None:
+    endless = "n" * 10_000
+    for text in (
+        WHOLE.replace("workers", endless, 1),
+        WHOLE.replace("[peers.old]", f"[peers.{endless}]"),
+        WHOLE.replace("203.0.113.7", endless),
+        WHOLE.replace("eth0", endless),
+    ):
+        assert len(str(refused(text))) < 1200
+
+
+def test_a_byte_order_mark_before_the_text_is_no_part_of_it() -> None:
+    assert parse_bytes(codecs.BOM_UTF8 + WHOLE.encode(), "gw.toml", CORES) == read(WHOLE)
+    with pytest.raises(ConfigError, match=r"gw.toml:5: gateway.wrong"):
+        parse_bytes(codecs.BOM_UTF8 + WHOLE.replace("workers", "wrong", 1).encode(), "gw.toml", CORES)
 
 
 def test_two_children_may_not_overlap() -> None:

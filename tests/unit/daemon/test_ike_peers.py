@@ -181,7 +181,9 @@ def test_secrets(raw: bytes, secret: bytes) -> None:
     assert parse_secret(raw, "f") == secret
 
 
-@pytest.mark.parametrize("raw", [b"", b"\n", b"0x", b"0xabc", b"0xzz", b"0s***", b"one\ntwo\n", b"x" * 5000])
+@pytest.mark.parametrize(
+    "raw", [b"", b"\n", b"0x", b"0xabc", b"0xzz", b"0s***", b"one\ntwo\n", b"x" * 5000, b"\xef\xbb\xbf0x00ff"]
+)
 def test_what_is_no_secret(raw: bytes) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_secret(raw, "f")

@@ -29,6 +29,9 @@ def found(config: Config, read: files.Files, credentials: Credentials, local_of:
             yield "peers may refuse our certificate", {"peer": peer.name, "why": why}
     if unreachable := _unreachable(config):
         yield "revocation lists and OCSP answers cannot be fetched", unreachable
+    for why, labels in _not_carried(config).items():
+        fields: dict[str, str | int] = {"child": labels[0], "why": why, "children": len(labels)}
+        yield "child is negotiated, but no packet goes through it", fields
     for file in credentials.unencrypted():
         yield "private key is not encrypted", {"file": file, "fix": "openssl pkcs8 -topk8 -scrypt encrypts it"}
 
@@ -41,6 +44,19 @@ def _unreachable(config: Config) -> dict[str, str | int]:
             why = f"child {whole} protects {EVERYTHING}, and nothing is fetched from there"
             return {"peer": peer.name, "why": why, "fix": 'name lists in crl, or write revocation = "off"'}
     return {}
+
+
+def _not_carried(config: Config) -> dict[str, list[str]]:
+    """What keeps workers from children whatever the peer says (esp.not_carried: from what was agreed) -> labels."""
+    whys: dict[str, list[str]] = {}
+    for child in config.children:
+        if child.negotiated and child.negotiated.ah:
+            whys.setdefault("AH is not carried yet", []).append(child.label)
+        elif child.negotiated and child.negotiated.mode != "tunnel":
+            whys.setdefault("transport mode is not carried yet", []).append(child.label)
+        elif ":" in child.local[0]:
+            whys.setdefault("IPv6 is not carried yet", []).append(child.label)
+    return whys
 
 
 def ends(credentials: Credentials, wall: float) -> Iterator[Doubt]:
