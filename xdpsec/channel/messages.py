@@ -287,11 +287,12 @@ class OpenKeyFile:
 
 
 @dataclass(frozen=True, slots=True)
-class OpenFile:
-    """A file of a peer named in the configuration: a secret or a private key (owner and mode are checked), a
-    certificate or a revocation list. Answered by Done with its descriptor (read)."""
+class OpenFiles:
+    """Files of peers named in the configuration: secrets and private keys (owner and mode are checked), certificates,
+    revocation lists; no more than a packet carries (SCM_MAX_FD). Answered by Done with their descriptors (read), of all
+    or of none."""
 
-    path: str
+    paths: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -401,7 +402,7 @@ Message = (
     | SaMove | SaFirstUse | SaSoft | SaElsewhere | Ready | Ack | GrantWanted | ResolveWanted | Acquire | Exhausted
     | SaEngines | PolicyFirst
     | AttachPort | OpenSocket | OpenKeyFile | MakeTun | SetRoute | SetNeighbour | SetFence | SpawnWorker | WorkerServes
-    | OpenFile | OpenPassphrase
+    | OpenFiles | OpenPassphrase
     | PortAttached | Done | WorkerDied | Breach | operator.Question | operator.Answer
 )  # fmt: skip
 
@@ -439,8 +440,8 @@ TABLE: dict[int, type] = {
     70: SetFence,
     71: SpawnWorker,
     72: WorkerServes,
-    73: OpenFile,
     74: OpenPassphrase,
+    75: OpenFiles,
     96: PortAttached,
     97: Done,
     98: WorkerDied,

@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from xdpsec.channel import messages as words
-from xdpsec.channel.framing import Received, close_all
+from xdpsec.channel.framing import MAX_DESCRIPTORS, Received, close_all
 from xdpsec.config.keys import check_owner, check_public
 from xdpsec.config.values import Config
 from xdpsec.daemon.durable import SUFFIX
@@ -61,7 +61,7 @@ class Requests:
         self._handlers: dict[type, Callable[[int, Any], Awaitable[Answer]]] = {
             words.AttachPort: self._attach_port,
             words.OpenKeyFile: self._open_key_file,
-            words.OpenFile: self._open_file,
+            words.OpenFiles: self._open_files,
             words.OpenPassphrase: self._open_passphrase,
             words.OpenSocket: self._open_socket,
             words.SetNeighbour: self._set_neighbour,
@@ -101,12 +101,16 @@ class Requests:
             raise
         return words.Done(seq), opened
 
-    async def _open_file(self, seq: int, m: words.OpenFile) -> Answer:
-        if m.path not in self._files:
-            raise LocalError(f"the configuration names no file {m.path}")
-        opened = [_open(m.path, os.O_RDONLY)]
+    async def _open_files(self, seq: int, m: words.OpenFiles) -> Answer:
+        if len(m.paths) > MAX_DESCRIPTORS:
+            raise LocalError(f"{len(m.paths)} files at once, more than {MAX_DESCRIPTORS}")
+        opened: list[int] = []
         try:
-            (check_owner if m.path in self._secrets else check_public)(os.fstat(opened[0]), m.path)
+            for path in m.paths:
+                if path not in self._files:
+                    raise LocalError(f"the configuration names no file {path}")
+                opened.append(_open(path, os.O_RDONLY))
+                (check_owner if path in self._secrets else check_public)(os.fstat(opened[-1]), path)
         except BaseException:
             close_all(opened)
             raise

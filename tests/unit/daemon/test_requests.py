@@ -15,7 +15,7 @@ from stage import Supervisor, write_config
 from xdpsec.channel.framing import close_all
 from xdpsec.channel.messages import (
     AttachPort,
-    OpenFile,
+    OpenFiles,
     OpenKeyFile,
     OpenPassphrase,
     OpenSocket,
@@ -97,16 +97,20 @@ def test_what_ike_asks_for(tmp_path: Path) -> None:
         gateway.wait_event("control started")
         gateway.meet()
         for name in ("hq.pem", "ca.pem", "hq.key"):
-            (descriptor,) = gateway.do(OpenFile(str(tmp_path / name)))
+            (descriptor,) = gateway.do(OpenFiles((str(tmp_path / name),)))
             assert opened(descriptor) == str(tmp_path / name)
+        paths = tuple(str(tmp_path / name) for name in ("hq.key", "ca.pem", "hq.pem"))
+        assert tuple(map(opened, gateway.do(OpenFiles(paths)))) == paths
         (tmp_path / "hq.key").chmod(0o640)
         (tmp_path / "ca.pem").chmod(0o664)
         for request, sentence in (
-            (OpenFile(str(tmp_path / "hq.key")), "0640"),
-            (OpenFile(str(tmp_path / "ca.pem")), "others may change it"),
-            (OpenFile(str(tmp_path / "other")), "names no file"),
-            (OpenFile(str(tmp_path / "passphrase")), "names no file"),
-            (OpenFile("/etc/shadow"), "names no file"),
+            (OpenFiles((str(tmp_path / "hq.key"),)), "0640"),
+            (OpenFiles((str(tmp_path / "ca.pem"),)), "others may change it"),
+            (OpenFiles((str(tmp_path / "other"),)), "names no file"),
+            (OpenFiles((str(tmp_path / "passphrase"),)), "names no file"),
+            (OpenFiles(("/etc/shadow",)), "names no file"),
+            (OpenFiles((str(tmp_path / "hq.pem"), "/etc/shadow")), "names no file"),
+            (OpenFiles((str(tmp_path / "hq.pem"),) * 254), "more than 253"),
             (OpenPassphrase("/etc/shadow"), "names no passphrase"),
             (OpenSocket("0.0.0.0", 22), "no peer"),
             (OpenSocket("10.9.0.1", 500), "no peer"),

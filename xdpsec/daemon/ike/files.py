@@ -5,19 +5,18 @@ Only their bytes; what they mean is for those who asked. A secret is wiped from 
 
 from __future__ import annotations
 
-import asyncio
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 
 from xdpsec.channel import messages as words
-from xdpsec.channel.framing import ChannelClosed, close_all
-from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer, Refused, Reply
+from xdpsec.channel.framing import close_all
+from xdpsec.channel.hub import PRIVILEGED_SECONDS, Peer
 from xdpsec.config.values import Config
 from xdpsec.errors import ConfigError
 
 MAX_SIZE = 16 << 20  # revocation lists can be long
-#: Files that are open at once.
-AT_ONCE = 64
+#: Files that are asked for, and open, at once.
+AT_ONCE = 128
 Files = Mapping[str, bytes]
 
 
@@ -31,29 +30,17 @@ async def read_all(config: Config, supervisor: Peer) -> dict[str, bytes]:
     """File -> its bytes. Refused with the supervisor's sentence, ConfigError when a file is too long. Many are asked
     for at once: there may be thousands, and each way to the supervisor and back takes its time."""
     found: dict[str, bytes] = {}
-    for files in _batches(named(config)):
-        calls = [supervisor.post(words.OpenFile(file)) for file in files]
-        answers = [await _outcome(supervisor, call) for call in calls]
+    for paths in _batches(named(config)):
+        descriptors = (await supervisor.call(words.OpenFiles(paths), PRIVILEGED_SECONDS)).descriptors
         try:
-            for file, answer in zip(files, answers, strict=True):
-                if isinstance(answer, Exception):
-                    raise answer
-                found[file] = read(answer[0], file)
+            found |= {path: read(descriptor, path) for path, descriptor in zip(paths, descriptors, strict=True)}
         finally:
-            close_all([fd for answer in answers if not isinstance(answer, Exception) for fd in answer])
+            close_all(descriptors)
     return found
 
 
-def _batches(files: Sequence[str]) -> Iterator[Sequence[str]]:
+def _batches(files: tuple[str, ...]) -> Iterator[tuple[str, ...]]:
     return (files[at : at + AT_ONCE] for at in range(0, len(files), AT_ONCE))
-
-
-async def _outcome(supervisor: Peer, call: asyncio.Future[Reply]) -> Sequence[int] | Exception:
-    """Descriptors, or why there are none: all must have come before any may be dealt with."""
-    try:
-        return (await supervisor.answer(call, PRIVILEGED_SECONDS)).descriptors
-    except (Refused, ChannelClosed, TimeoutError) as error:
-        return error
 
 
 async def read_passphrases(config: Config, supervisor: Peer) -> dict[str, bytes]:
@@ -68,7 +55,7 @@ async def read_again(file: str, supervisor: Peer) -> bytes:
 
 
 async def _read(file: str, supervisor: Peer) -> bytes:
-    return await _ask(words.OpenFile(file), file, supervisor)
+    return await _ask(words.OpenFiles((file,)), file, supervisor)
 
 
 async def _ask(message: words.Message, file: str, supervisor: Peer) -> bytes:
