@@ -14,11 +14,12 @@ from functools import cached_property
 Path = tuple[str | int, ...]
 
 _TOKEN = re.compile(
-    r"""(?P<blank>[ \t\r]+|\#[^\n]*)
-      | (?P<string>\"\"\"(?:\\.|[^\\])*?\"{3,5}|'''.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')
+    r"""[ \t\r]* (?:\#[^\n]*)? (?:
+        (?P<string>\"\"\"(?:\\.|[^\\])*?\"{3,5}|'''.*?'{3,5}|"(?:\\.|[^"\\\n])*"|'[^'\n]*')
       | (?P<newline>\n)
       | (?P<mark>[][{}=,.])
-      | (?P<word>[^][{}=,.\s\#"']+)""",
+      | (?P<word>[^][{}=,.\s\#"']+)
+      | (?P<end>\Z))""",
     re.VERBOSE | re.DOTALL,
 )
 
@@ -35,12 +36,11 @@ class _Walk:
         self._counts: dict[Path, int] = {}
         line = 1
         for match in _TOKEN.finditer(text):
-            kind, token = str(match.lastgroup), match.group()
-            if kind != "blank":
-                self._tokens.append((kind, token, line))
+            kind = str(match.lastgroup)
+            token = match[kind]
+            self._tokens.append((kind, token, line))
             if kind in ("newline", "string"):
                 line += token.count("\n")
-        self._tokens.append(("end", "", line))
 
     def _peek(self) -> str:
         return self._tokens[self._at][1]
