@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import mmap
 import os
 from pathlib import Path
@@ -117,20 +118,22 @@ def test_packets_lie_in_huge_pages_where_there_are_enough(spare: int, huge: bool
     setting = Path("/proc/sys/vm/nr_hugepages")
     if not os.access(setting, os.W_OK):
         pytest.skip("this machine's number of huge pages may not be changed: /proc/sys is read-only")
-    before = int(setting.read_text())
-    used = before - _free_huge_pages()
-    setting.write_text(str(used + spare))
-    try:
-        if _free_huge_pages() != spare:
-            pytest.skip("the kernel has no huge pages to give: its memory is in pieces")
-        descriptor, found = regions.packet_memory(2 * regions.HUGE_PAGE)
-        with mmap.mmap(descriptor, 2 * regions.HUGE_PAGE) as memory:
-            memory[-1] = 1
-            smaps = Path("/proc/self/smaps").read_text().split("xdpsec-umem")[1]
-            assert ("KernelPageSize:     2048 kB" in smaps.split("VmFlags")[0]) == huge == found
-        os.close(descriptor)
-    finally:
-        setting.write_text(str(before))
+    with setting.open() as locked:  # the machine has one, and whoever runs this test beside us changes it too
+        fcntl.flock(locked, fcntl.LOCK_EX)
+        before = int(setting.read_text())
+        used = before - _free_huge_pages()
+        setting.write_text(str(used + spare))
+        try:
+            if _free_huge_pages() != spare:
+                pytest.skip("the kernel has no huge pages to give: its memory is in pieces")
+            descriptor, found = regions.packet_memory(2 * regions.HUGE_PAGE)
+            with mmap.mmap(descriptor, 2 * regions.HUGE_PAGE) as memory:
+                memory[-1] = 1
+                smaps = Path("/proc/self/smaps").read_text().split("xdpsec-umem")[1]
+                assert ("KernelPageSize:     2048 kB" in smaps.split("VmFlags")[0]) == huge == found
+            os.close(descriptor)
+        finally:
+            setting.write_text(str(before))
 
 
 def _free_huge_pages() -> int:
