@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from netns.rig.patience import HANG_SECONDS
+
 from interop.ike.vici import Message, ViciError
 from xdpsec.demo.lab import Lab, Process, run
 
@@ -21,8 +23,6 @@ MEMORY = "128M"
 HERE = Path(__file__).parent.resolve()
 #: Beside the other things that are built; /run may forbid to execute what lies there.
 PRELOADED = HERE.parents[1] / "build" / "interop" / "ptrace_wide.so"
-#: A boot takes three seconds on an idle core.
-BOOT_SECONDS = 40.0
 #: What the guest's serial line takes at once: a tty's buffer, which once full is not emptied any more.
 LINE = 4095
 #: Of a batch; quoting and the rest of the request come on top.
@@ -30,7 +30,7 @@ BATCH = 3000
 #: On a busy machine the guest may miss that its line has something to read; one more byte wakes it.
 NUDGE_SECONDS = 1.0
 #: Added to a command's own limit: the guest answers late when its core is shared.
-GRACE_SECONDS = 10.0
+GRACE_SECONDS = 30.0
 
 
 class GuestError(Exception):
@@ -47,8 +47,8 @@ class Guest:
         self._asked = 0
         self._process = _boot(lab, namespace, interface, theirs.fileno(), self._log)
         theirs.close()
-        self._receive(BOOT_SECONDS, nudged=False)  # until it is up, the line echoes
-        self.release = self._ask("set_up", BOOT_SECONDS, seed=secrets.token_hex(256))["release"]
+        self._receive(HANG_SECONDS, nudged=False)  # until it is up, the line echoes
+        self.release = self._ask("set_up", HANG_SECONDS, seed=secrets.token_hex(256))["release"]
 
     def run(self, *argv: str, text: str = "", timeout: float = 30.0, check: bool = True) -> str:
         """A command inside; its output. GuestError when it fails."""

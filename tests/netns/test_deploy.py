@@ -276,7 +276,6 @@ def ask(lab: Lab, site: topology.Site, expression: str) -> list[object]:
     return list(json.loads(answer)) if answer.strip() else []
 
 
-@pytest.mark.timeout(180)
 def test_every_query_returns_data(site: tuple[Lab, topology.Site]) -> None:
     lab, where = site
     empty = expressions()

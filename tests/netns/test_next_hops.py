@@ -45,7 +45,7 @@ def flows(made: Pair) -> Iterator[Flows]:
 def refused_ping(made: Pair, child: int, *more: str) -> str:
     """What ping says about a ping from host A that must not get through."""
     where = made.where
-    words = ["ping", "-n", "-c1", "-W2", "-I", where.a.address(child), *more, where.b.address(child)]
+    words = ["ping", "-n", "-c1", "-W20", "-I", where.a.address(child), *more, where.b.address(child)]
     argv = ["ip", "netns", "exec", where.a.host, *words]
     done = subprocess.run(argv, capture_output=True, text=True, timeout=HANG_SECONDS, check=False)
     assert done.returncode != 0, done.stdout

@@ -8,10 +8,12 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from netns.rig.patience import HANG_SECONDS
+
 from interop.ike.cases import Case
 
 #: A handshake takes some tens of milliseconds; the cores are shared, and a guest kernel is slow.
-UP_SECONDS = 40.0
+UP_SECONDS = HANG_SECONDS
 STEP = 0.02
 
 
@@ -137,9 +139,9 @@ def settled(side: Side, case: Case, changed: Callable[[Sa], bool] = lambda sa: T
     return found[0]
 
 
-def ping_words(source: str, destination: str, count: int, interval: float) -> Sequence[str]:
-    # ping waits for the last answer alone, at most so many seconds
-    return ["ping", "-n", "-q", f"-c{count}", f"-i{interval}", "-W3", "-I", source, destination]
+def ping_words(source: str, destination: str, count: int, interval: float, patience: int = 20) -> Sequence[str]:
+    # ping waits for the last answer alone, at most `patience` seconds
+    return ["ping", "-n", "-q", f"-c{count}", f"-i{interval}", f"-W{patience}", "-I", source, destination]
 
 
 def read_ping(text: str) -> Pings:

@@ -19,7 +19,6 @@ def arena(request: pytest.FixtureRequest, left_kind: str, chosen: list[Case]) ->
         yield made
 
 
-@pytest.mark.timeout(300)
 def test_row(arena: Arena, results: Results, case: Case) -> None:
     with results.row(PEERS[case.peer], arena.right.version, case.role, case.name) as row, arena.case(case) as stage:
         row.detail = PLAYS[case.scenario](stage)

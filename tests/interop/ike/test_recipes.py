@@ -11,12 +11,11 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-import pytest
 from netns.rig.gateways import XDPSEC, Gateway
 
 from interop.ike import credentials
 from interop.ike.ground import LEFT_PORT, OUTSIDE, RIGHT_PORT, Ground, ground
-from interop.ike.sides import ping_words, read_ping, until
+from interop.ike.sides import UP_SECONDS, ping_words, read_ping, until
 from interop.ike.strongswan import NamespaceCharon
 from xdpsec.demo.lab import run
 
@@ -65,7 +64,7 @@ class Sites:
         return run(["swanctl", *words, "--uri", f"unix://{folder}/vici"], environment=environment, check=check)
 
     def ping(self, namespace: str, source: str, destination: str) -> bool:
-        words = ping_words(source, destination, 1, 1.0)
+        words = ping_words(source, destination, 1, 1.0, patience=3)
         return read_ping(self.where.lab.inside(namespace, *words, check=False)).received == 1
 
 
@@ -99,7 +98,6 @@ def sites(heading: str) -> Iterator[Sites]:
         yield Sites(where, host, Gateway(lab, where.left, directory / "xdpsec.toml"), charon)
 
 
-@pytest.mark.timeout(180)
 def test_site_to_site() -> None:
     with sites("Site to site") as made:
         lab, where = made.where.lab, made.where
@@ -122,7 +120,6 @@ def test_site_to_site() -> None:
         until(lambda: made.ping(made.host, HOST, THEIRS), "the tunnel of a gateway that was restored")
 
 
-@pytest.mark.timeout(180)
 def test_what_explain_tells_to_write_brings_the_tunnel_up() -> None:
     """strongSwan calls with what we do not take; what explain prints is pasted, first for IKE, then for the child."""
     with sites("Site to site") as made:
@@ -136,7 +133,7 @@ def test_what_explain_tells_to_write_brings_the_tunnel_up() -> None:
         made.swanctl("--load-all")
         for where_to, line in (("auth = ", PASTED[0]), ("children.lan = { ", PASTED[1])):
             made.gateway.start()
-            made.swanctl("--initiate", "--child", "lan", "--timeout", "5", check=False)
+            made.swanctl("--initiate", "--child", "lan", "--timeout", f"{UP_SECONDS:.0f}", check=False)
             fixes = made.explained("branch")
             assert f"write {line}" in fixes, fixes
             assert made.gateway.stop() == 0
@@ -144,11 +141,10 @@ def test_what_explain_tells_to_write_brings_the_tunnel_up() -> None:
             pasted = f"{line}\nauth = " if where_to == "auth = " else f"children.lan = {{ {line}, "
             keep(config, config.read_text().replace(where_to, pasted))
         made.gateway.start()
-        made.swanctl("--initiate", "--child", "lan", "--timeout", "5")
+        made.swanctl("--initiate", "--child", "lan", "--timeout", f"{UP_SECONDS:.0f}")
         until(lambda: made.ping(where.right, THEIRS, HOST), "the tunnel after both lines")
 
 
-@pytest.mark.timeout(180)
 def test_a_guest_gets_address_and_server() -> None:
     with sites("Road warriors") as made:
         lab, where = made.where.lab, made.where

@@ -31,7 +31,7 @@ def left(lab: Lab) -> list[Path]:
 def test_a_process_that_ignores_its_end_is_killed(monkeypatch: pytest.MonkeyPatch, lab: Lab) -> None:
     monkeypatch.setattr(labs, "STOP_SECONDS", 0.2)
     process = lab.start(lab.namespace("a"), ["python3", "-c", DEAF], stdout=subprocess.PIPE)
-    Lines(process.stdout, "python3").until(lambda line: line == "deaf", 10)
+    Lines(process.stdout, "python3").until(lambda line: line == "deaf", 60)
     lab.close()
     assert process.returncode == -9
     assert left(lab) == []
