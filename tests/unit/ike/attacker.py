@@ -6,7 +6,6 @@ Its handshake is an honest machine's, stopped where the test wants. Everything t
 from __future__ import annotations
 
 from collections.abc import Sequence
-from types import SimpleNamespace
 from typing import Any
 
 from pair import Side, mirrored, peer
@@ -26,8 +25,8 @@ from xdpsec.wire.payloads import Payload
 class Voice:
     """The gate as the machine that Side.drain wants to talk with."""
 
-    def __init__(self, gate: Gate, host: Side) -> None:
-        self.gate, self.host, self.ike = gate, host, 0
+    def __init__(self, gate: Gate) -> None:
+        self.gate, self.ike = gate, 0
 
     def next_event(self) -> Event | None:
         event = self.gate.next_event()
@@ -38,14 +37,6 @@ class Voice:
     def answer(self, ticket: int, result: object, now: float) -> None:
         self.gate.answer(self.ike, ticket, result, now)
 
-    @property
-    def sa(self) -> SimpleNamespace:
-        """Of the machine that the event is of, as far as it was still there and its children installed when the event
-        was taken: the gate hands out what several of them said."""
-        machine = self.gate.machines.get(self.ike)
-        children = machine.sa.children if isinstance(machine, Machine) else {}
-        return SimpleNamespace(children=children.keys() & self.host.installed.keys())
-
 
 class Attacker:
     """`a` is ours, honest until it has keys; `b` is the host of the gate. `answers` are datagrams of the gate."""
@@ -54,7 +45,7 @@ class Attacker:
         ours = settings or peer()
         self.a, self.b = Side("a", (ours,)), Side("b", (theirs or mirrored(ours),), Limits(**limits))
         self.gate = Gate(self.b, Machines())
-        self.b.machines = [Voice(self.gate, self.b)]  # type: ignore[list-item]
+        self.b.machines = [Voice(self.gate)]  # type: ignore[list-item]
         self.now = 100.0
         self.answers: list[bytes] = []
         self.held: list[bytes] = []  # what a would send next

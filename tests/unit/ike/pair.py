@@ -153,6 +153,7 @@ class Side:
         self._spi = 0x100000 if self.name == "a" else 0x200000
         self._first = self._spi + 1
         self.named: set[int] = set()
+        self.ikes: dict[int, int] = {}  # the machine of each child
         self.book = self
 
     # --- Host ---
@@ -237,18 +238,20 @@ class Side:
 
     def _heed(self, machine: Machine, event: Event, now: float) -> None:
         match event:
-            case InstallInbound(ticket=ticket, child=negotiated):
+            case InstallInbound(ike=ike, ticket=ticket, child=negotiated):
                 assert negotiated.spi_in not in self.named
                 self.named.add(negotiated.spi_in)
+                self.ikes[negotiated.spi_in] = ike
                 ack = "no room" if self.acks == "" and self._chance.random() < self.flaky else self.acks
                 if ack == "":
                     assert negotiated.spi_in not in self.installed
                     self.installed[negotiated.spi_in] = negotiated
                 if ack is not None:
                     self._answer(machine, ticket, ack, now)
-            case PathChanged(path=there, encap=encap):
-                for spi in machine.sa.children:
-                    self.installed[spi] = replace(self.installed[spi], path=there, encap=encap)
+            case PathChanged(ike=ike, path=there, encap=encap):
+                for spi, one in self.installed.items():  # those too that their machine waits for
+                    if self.ikes[spi] == ike:
+                        self.installed[spi] = replace(one, path=there, encap=encap)
             case UseOutbound(spi_in=spi_in, spi_out=spi_out, index=index):
                 assert self.installed[spi_in].spi_out == spi_out
                 self.sending[index] = spi_out
