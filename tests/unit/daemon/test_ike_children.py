@@ -13,8 +13,9 @@ from xdpsec.channel import messages as words
 from xdpsec.crypto.suites import esp_suite
 from xdpsec.daemon.ike import children as module
 from xdpsec.daemon.ike import esp, sas
+from xdpsec.daemon.ike.children import Pair
 from xdpsec.ike import selectors
-from xdpsec.ike.events import InstallInbound, NegotiatedChild
+from xdpsec.ike.events import InstallInbound, NegotiatedChild, RetireChild
 from xdpsec.ike.events import Path as Ends
 from xdpsec.numbers import Encr, Protocol
 from xdpsec.policy.slots import FREE
@@ -283,6 +284,36 @@ def test_guests_of_one_child_are_told_apart(tmp_path: Path, monkeypatch: pytest.
             assert rows(d) == [("10.9.0.2/32", 4)]
             d.retire(other, "down")
             assert rows(d) == []
+
+    hurry(test)
+
+
+def test_a_guest_that_goes_looks_at_none_of_the_others(tmp_path: Path) -> None:
+    """There may be ten thousand of one child."""
+    looked = [0]
+
+    class Other(Pair):
+        __slots__ = ()
+
+        def __getattribute__(self, name: str) -> object:
+            looked[0] += 1
+            return super().__getattribute__(name)
+
+    async def test() -> None:
+        async with desk(tmp_path) as d:
+            for ike in range(4):
+                remote = (selectors.selector(f"10.9.0.{ike + 1}/32"),)
+                spi = d.children.new_spi(2, None)
+                made = negotiated(d.config, spi, 2, peer="road", name="net", remote=remote, initiator=False)
+                d.children.install(InstallInbound(ike, ike, made))
+                await d.until(lambda ike=ike: d.answers and d.answers[-1][1] == ike)
+                d.children.first_use(d.children.pairs[spi].slot_in)
+            first, *others = d.children.pairs.values()
+            for other in others:
+                other.__class__ = Other
+            d.children.retire(RetireChild(first.ike, first.spi_in, first.spi_out, 2, "down"))
+            assert first.spi_in not in d.children.pairs
+            assert looked == [0]
 
     hurry(test)
 

@@ -217,9 +217,7 @@ class Children:
     def _make_room(self, newest: Pair) -> None:
         """Who rekeys so often that the next pair had no slot loses the grace of what was replaced before."""
         if not self._shares.may(newest.peer, newest.ike, self._sas.free):
-            same = self._of_child[newest.child.index].values()  # guests have a child together
-            replaced = (pair for pair in same if pair.retiring and pair is not newest)
-            oldest = next((pair for pair in replaced if newest.guest is None or pair.ike == newest.ike), None)
+            oldest = next((pair for pair in self._beside(newest) if pair.retiring and pair is not newest), None)
             if oldest is not None:
                 self._remove(oldest)
 
@@ -249,16 +247,22 @@ class Children:
         pair.up = False
         self._changed(pair)
 
+    def _beside(self, pair: Pair) -> Iterator[Pair]:
+        """All of its child, of a guest's those of the same talk: thousands of guests may have a child together."""
+        index = pair.child.index
+        found = self._of_child.get(index, {}) if pair.guest is None else self._of_ike.get(pair.ike, {})
+        return (other for other in found.values() if other.child.index == index)
+
     def _of_guest(self, pair: Pair) -> Iterator[Pair]:
         """Those that go on where it ends."""
-        for other in self._of_child.get(pair.child.index, {}).values():
+        for other in self._beside(pair):
             if other.guest == pair.guest and not other.retiring:
                 yield other
 
     def _give_over(self, pair: Pair) -> bool:
         """What is sent on it goes on another pair of its child, where there is one (two IKE SAs with one peer); True
         when there is, so that it may still take what is on its way."""
-        for other in self._of_child.get(pair.child.index, {}).values():
+        for other in self._beside(pair):
             same = (other.owner, other.number) == (pair.owner, pair.number)
             if other.up and not other.retiring and same and other.slot_out >= 0:
                 if self._sas.in_use(pair.slot_out):
