@@ -4,6 +4,7 @@ sentence what is wrong, where, and how to mend it, and end with status 2. A gate
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import secrets
@@ -310,6 +311,63 @@ def test_older_state(site: Site, used: Path) -> None:
     shutil.rmtree(used.parent / "run")
     run(["cp", "-a", str(backup), str(state)])
     refused(site, used, "sequence state", "older", "make new keys")
+
+
+@pytest.fixture
+def small(site: Site, directory: Path) -> Iterator[Path]:
+    """A state_dir with a disk of its own, of four pages."""
+    right(directory).write()
+    state = directory / "state"
+    state.mkdir()
+    run(["mount", "-t", "tmpfs", "-o", "size=16k,mode=0700,uid=65534,gid=65534", "tmpfs", str(state)])
+    yield state
+    run(["umount", str(state)])
+
+
+def fill(state: Path) -> None:
+    with contextlib.suppress(OSError), (state / "filler").open("wb", buffering=0) as file:
+        while file.write(bytes(4096)):
+            pass
+
+
+def test_state_that_cannot_be_saved(site: Site, small: Path) -> None:
+    """Nothing is sent before the first block of numbers is on disk; one sentence says why."""
+    fill(small)
+    gateway = Gateway(site.lab, site.namespace, small.with_name("xdpsec.toml"))
+    assert "No space left on device" in (said := sentence(gateway.refuse()))
+    assert str(small) in said
+    assert "make room" in said
+    (small / "filler").unlink()
+    run(["mount", "-o", "remount,ro", str(small)])
+    assert "Read-only file system" in sentence(gateway.refuse())
+
+
+def test_a_disk_that_is_full_at_the_end(site: Site, small: Path) -> None:
+    """The stop is a stop all the same, and the next start goes on behind the blocks that were saved."""
+    site.lab.ip(site.namespace, "address", "replace", "10.60.1.1/24", "dev", "wan1")
+    gateway = Gateway(site.lab, site.namespace, small.with_name("xdpsec.toml"))
+    gateway.start()
+    fill(small)
+    assert gateway.stop() == 0
+    said = gateway.tail(100)
+    assert "exact sequence numbers cannot be saved" in said
+    assert "Traceback" not in said
+    (small / "filler").unlink()
+    gateway.start()
+    assert gateway.stop() == 0
+
+
+def test_a_configuration_of_another_editor(site: Site, directory: Path) -> None:
+    """A byte order mark and the line ends of Windows: every process that reads the file takes them."""
+    files = right(directory)
+    config = files.write()
+    for path in (config, *(directory / name for name in files.keys)):
+        path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes().replace(b"\n", b"\r\n"))
+    site.lab.ip(site.namespace, "address", "replace", "10.60.1.1/24", "dev", "wan1")
+    gateway = Gateway(site.lab, site.namespace, config)
+    gateway.start()
+    assert gateway.ask("status")["state"] == "serving"
+    assert gateway.stop() == 0
 
 
 # --- two at once -----------------------------------------------------------------------------------------------

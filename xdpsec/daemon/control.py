@@ -23,7 +23,7 @@ from xdpsec.channel import messages as words
 from xdpsec.channel.framing import ChannelClosed, Received, Wire, close_all
 from xdpsec.channel.hub import Peer, Refused
 from xdpsec.channel.start import ControlStart
-from xdpsec.config.loader import MAX_SIZE, parse
+from xdpsec.config.loader import MAX_SIZE, parse_bytes
 from xdpsec.config.places import placed
 from xdpsec.config.values import Config
 from xdpsec.daemon import log as logging
@@ -164,7 +164,7 @@ def main(start: ControlStart, wire: Wire) -> int:
     try:
         raw = os.pread(start.config_fd, MAX_SIZE, 0)
         gc.disable()  # until everything that stays is made
-        config = parse(raw.decode(), start.config_file, start.cores)
+        config = parse_bytes(raw, start.config_file, start.cores)
         len(config.lines)  # now: `explain` names them, and nobody should wait for that then
         confine(start)
         with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:

@@ -117,7 +117,11 @@ class Gateway:
         """Of the SAs whose worker is gone; what a worker may still use keeps its block."""
         seats = self._security.seats.values()  # those whose numbers outlive us
         places = {seat.sa.sa_id: seat.slot for seat in seats if seat.owner in gone}
-        await asyncio.to_thread(ledger.finish, self._security.ledger, self._slots, places)
+        try:
+            await asyncio.to_thread(ledger.finish, self._security.ledger, self._slots, places)
+        except OSError as error:  # what is there holds: the next start goes on behind whole blocks
+            log.error("exact sequence numbers cannot be saved", error=error.strerror, fix="make room on its disk")
+            return
         log.info("stopped", exact=len(places), sas=len(seats))
 
     # --- words from workers --------------------------------------------------------------------------------------

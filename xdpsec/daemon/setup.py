@@ -94,7 +94,13 @@ def seat(config: Config, keys: Keys, slots: Slots, now: float) -> Security:
     wants = [want_of(sa) for sa in sas]
     slots.drop_negotiated()
     book = Ledger(StateFile(config.gateway.state_dir), keys.markers, wants)
-    places = ledger.start(book, slots, wants, {sa.sa_id: sa.spi for sa in sas}, now)
+    try:
+        places = ledger.start(book, slots, wants, {sa.sa_id: sa.spi for sa in sas}, now)
+    except OSError as error:
+        where = f"the sequence state in {config.gateway.state_dir}, or its marker beside a key file,"
+        raise LocalError(
+            f"{where} cannot be saved ({error.strerror}); make room there, and let it be written"
+        ) from None
     return Security(_seats(sas, owners, places), owners, table, places, book)
 
 
