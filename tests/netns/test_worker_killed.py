@@ -104,8 +104,8 @@ def account(gateway: Gateway, page: books.Page) -> tuple[int, int]:
 
 
 def test_no_number_serves_twice(scene: Scene) -> None:
+    until(lambda: len(nonces(scene.tap.frames())) > 1000, "numbers enough, where no other test ran before")
     assert scene.tap.lost() == 0
     counts = Counter(nonces(scene.tap.frames()))
-    assert len(counts) > 1000
     assert max(counts.values()) == 1
     assert all(record.twice == 0 for record in scene.flows.records)
