@@ -58,6 +58,15 @@ def check_owner(status: os.stat_result, file: str) -> None:
         raise ConfigError(file, 0, "", f"has mode {mode:04o}, open to others", f"run chmod 0600 {file}")
 
 
+def check_place(file: str) -> None:
+    """ConfigError unless root alone decides what lies under this name: in a directory of control's account a link could
+    lead to any file that is root's. OSError where there is none."""
+    status = os.stat(os.path.dirname(file))
+    if status.st_uid != 0 or (status.st_mode & 0o022 and not status.st_mode & stat.S_ISVTX):
+        text = "lies where others than root may put files"
+        raise ConfigError(file, 0, "", text, "keep it where root alone may write")
+
+
 def check_public(status: os.stat_result, file: str) -> None:
     """ConfigError unless it is a file that only root can write: anybody may read a certificate."""
     if not stat.S_ISREG(status.st_mode):

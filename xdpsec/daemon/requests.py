@@ -15,7 +15,7 @@ from typing import Any
 
 from xdpsec.channel import messages as words
 from xdpsec.channel.framing import MAX_DESCRIPTORS, Received, close_all
-from xdpsec.config.keys import check_owner, check_public
+from xdpsec.config.keys import check_owner, check_place, check_public
 from xdpsec.config.values import Config
 from xdpsec.daemon.durable import SUFFIX
 from xdpsec.daemon.holdings import Holdings
@@ -198,6 +198,7 @@ async def lock_marker(descriptor: int, key_file: str) -> None:
 
 def _open(path: str, flags: int) -> int:
     try:
+        check_place(path)
         return os.open(path, flags | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY, 0o600)  # a FIFO must not hold us up
     except OSError as error:
         what = "read" if flags == os.O_RDONLY else "made or written beside its key file"

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from xdpsec.config import loader, passphrase
-from xdpsec.config.keys import KeyPair, check_owner, check_public, read_keys
+from xdpsec.config.keys import KeyPair, check_owner, check_place, check_public, read_keys
 from xdpsec.config.places import placed
 from xdpsec.config.values import Config
 from xdpsec.daemon import durable, preflight
@@ -110,6 +110,7 @@ def _keys(config: Config) -> dict[str, KeyPair]:
 @contextlib.contextmanager
 def _opened(path: str) -> Iterator[int]:
     try:
+        check_place(path)
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
     except OSError as error:
         raise ConfigError(path, 0, "", f"cannot be read ({error.strerror})", "name a file that is there") from None

@@ -209,6 +209,20 @@ def test_a_key_file_that_others_could_have_is_refused(
     assert open_files() == before
 
 
+@pytest.mark.parametrize("spoil", [lambda place: os.chown(place, 65534, 65534), lambda place: place.chmod(0o777)])
+def test_a_key_file_where_others_may_put_another_is_refused(keys: Path, spoil: Callable[[Path], object]) -> None:
+    """Control's account may write state_dir: a link there leads to any file of root's, and control would get it."""
+    place = keys.with_name("state")
+    place.mkdir(0o755)
+    (place / "lan.keys").symlink_to(keys)
+    close_all(open_key_file(str(place / "lan.keys")))
+    spoil(place)
+    before = open_files()
+    with pytest.raises(ConfigError, match="others than root may put files; keep it where root alone may write"):
+        open_key_file(str(place / "lan.keys"))
+    assert open_files() == before
+
+
 def test_one_gateway_at_a_time_uses_a_key_file(keys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With another run_dir two would run on the same keys and numbers (RFC 4303 sec. 3.3.3). The lock goes with the
     last copy of the descriptor, as control has one."""
