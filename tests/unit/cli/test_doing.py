@@ -49,6 +49,12 @@ def test_bench_runs_the_script_of_the_tree_with_its_arguments(
     assert (tmp_path / "told").read_text() == "--only memory x"
 
 
+def test_the_demo_does_not_begin_what_it_cannot_write_down(xdpsec: Xdpsec, tmp_path: Path) -> None:
+    ran = xdpsec("demo", "--json-file", tmp_path / "gone/figures.json")
+    assert (ran.status, ran.out) == (2, "")
+    assert f"there is no directory {tmp_path}/gone" in ran.err
+
+
 def test_demo_and_run_hand_their_status_on(xdpsec: Xdpsec, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     told: list[object] = []
 

@@ -4,6 +4,7 @@ everything that is not so."""
 from __future__ import annotations
 
 import json
+import re
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -80,6 +81,16 @@ def test_a_narrow_terminal_breaks_no_word(
     for verb, wide in listed[200].items():
         words = {word for word in wide.split() if "─" not in word}
         assert words <= set(listed[60][verb].split())
+
+
+def test_the_guide_names_every_key_of_the_json(xdpsec: Xdpsec, config: Path, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs/guide.md").read_text()
+    with answering(tmp_path / "run", busy()):
+        for verb in ("status", "list-sas", "drops"):
+            answer = json.loads(xdpsec(verb, "--json", "-c", config).out)
+            (line,) = (row for row in guide.splitlines() if row.startswith(f"| `{verb}` | "))
+            for row in answer if isinstance(answer, list) else [answer]:
+                assert {f"`{key}`" for key in row} - set(re.findall(r"`\w+`", line)) == set()
 
 
 def test_list_sas_in_json(xdpsec: Xdpsec, config: Path, tmp_path: Path) -> None:
