@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -59,8 +60,8 @@ def test_told_to_end_it_removes_what_it_made_and_says_what_was_not_run(tmp_path:
         rest = process.stdout.read()
         status = process.wait()
     finally:
-        with process:
-            process.kill()
+        with process, contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
     assert not (tmp_path / "made").exists()
     assert status == 1
     assert "0 passed, 1 failed, 0 skipped" in rest.splitlines()
