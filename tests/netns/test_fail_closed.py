@@ -20,7 +20,7 @@ from netns.rig.links import detach, xdp_links
 from netns.rig.patience import until
 from netns.rig.spaces import inside
 from netns.rig.watch import World, door, world
-from xdpsec.demo.topology import INSIDE, OUTSIDE
+from xdpsec.demo.topology import INSIDE, OUTSIDE, QUEUES
 
 #: The product's promise to who restarts a gateway that was killed.
 AGAIN_SECONDS, TRIES = 5.0, 3
@@ -126,19 +126,42 @@ def fence_fought(watched: World) -> None:
     stand(watched, {"fence"}, before)
 
 
+def interface_made_anew(watched: World) -> None:
+    """Deleted, and another of its name, which has no door: only the fence is there until the gateway has ended by
+    itself and was started again, as its unit does that."""
+    pair, site, gateway = watched.pair, watched.pair.where.a, watched.pair.a
+    lab, wan, others = pair.lab, pair.where.wan, [pid for pid in gateway.pids() if pid != gateway.supervisor]
+    lab.ip(gateway.namespace, "link", "delete", OUTSIDE)
+    until(lambda: 0.0 in stands(watched).values(), "a door that is gone")
+    lab.cable((gateway.namespace, OUTSIDE), (wan, site.wan_port), QUEUES)
+    lab.ip(wan, "address", "add", f"{site.router}/24", "dev", site.wan_port)
+    lab.ip(wan, "route", "add", f"10.{80 + site.number}.0.0/16", "via", site.outer)
+    lab.ip(gateway.namespace, "address", "add", f"{site.outer}/24", "dev", OUTSIDE)
+    lab.ip(gateway.namespace, "route", "add", "default", "via", site.router)
+    watched.quiet()
+    assert gateway.gone(others) == 1  # what Restart=on-failure asks for
+    watched.quiet()
+    gateway.start()
+
+
 def taken_off(watched: World) -> dict[str, float]:
     """How often each barrier was found gone, by the gateway's metrics."""
     samples = books.metrics(watched.pair.a)
     return {s.labels["barrier"]: s.value for s in samples if s.name == "xdpsec_barrier_gone_total"}
 
 
+def stands(watched: World) -> dict[str, float]:
+    """Barrier -> 1 while it is where it belongs, by the gateway's metrics."""
+    samples = books.metrics(watched.pair.a)
+    return {s.labels["barrier"]: s.value for s in samples if s.name == "xdpsec_barrier_stands"}
+
+
 def stand(watched: World, gone: set[str], before: dict[str, float]) -> None:
     """Wait until these were found gone since `before`, and every barrier stands."""
 
     def again() -> bool:
-        found, samples = taken_off(watched), books.metrics(watched.pair.a)
-        stands = {s.value for s in samples if s.name == "xdpsec_barrier_stands"}
-        return stands == {1.0} and all(found[name] > before[name] for name in gone)
+        found = taken_off(watched)
+        return set(stands(watched).values()) == {1.0} and all(found[name] > before[name] for name in gone)
 
     until(again, lambda: f"{gone} back: {before}, then {taken_off(watched)}")
 
@@ -173,7 +196,7 @@ def children_removed(watched: World) -> None:
 
 EVENTS = (
     everything_killed, both_gateways_killed, supervisor_killed, control_killed, worker_killed, stopped, restarted,
-    door_detached, fence_flushed, fence_fought, configuration_deleted, children_removed,
+    door_detached, fence_flushed, fence_fought, interface_made_anew, configuration_deleted, children_removed,
 )  # fmt: skip
 
 

@@ -19,6 +19,7 @@ from xdpsec.daemon.rooms import Fence
 from xdpsec.errors import LocalError
 from xdpsec.ike.throttle import Bucket
 from xdpsec.net.alarm import Alarm
+from xdpsec.net.values import Link
 
 #: Between two looks at the doors, and between two tries to put back what could not be.
 LOOK_SECONDS = 1.0
@@ -26,6 +27,9 @@ LOOK_SECONDS = 1.0
 #: may need (our own transactions ring, too), then one in LOOK_SECONDS. A look at the fence starts nft, and what is put
 #: back is a line in the log: a program that takes a barrier off whenever it is back must not get a core and the disk.
 AT_ONCE = 10
+#: For so long an interface that was made anew must stay as it is: who makes it gives it MTU and addresses after that,
+#: and one that comes and goes must not start us again and again (systemd gives up after five times in ten seconds).
+SETTLED_SECONDS = 3.0
 FENCE = -1  # beside the numbers of the ports
 
 events = structlog.get_logger()
@@ -40,13 +44,15 @@ class Barriers:
         barriers = FENCE, *range(len(holdings.interfaces))
         self._pace = {barrier: Bucket(1 / LOOK_SECONDS, AT_ONCE) for barrier in barriers}
         self._rang = asyncio.Event()
+        self._anew: dict[int, tuple[Link | None, float]] = {}  # port -> its name's new interface, and since when
 
     def told(self) -> tuple[Breach, ...]:
         """What a new control must hear."""
         return tuple(self._found.values())
 
-    async def run(self) -> None:
-        """Until cancelled. What was touched before the alarm was there is seen by a first look."""
+    async def run(self) -> int:
+        """Until cancelled, or a port's interface was made anew: the port, for which only a new start helps. What was
+        touched before the alarm was there is seen by a first look."""
         loop, alarm = asyncio.get_running_loop(), Alarm()
         loop.add_reader(alarm.fileno(), self._rang.set)
         touched = True
@@ -56,6 +62,10 @@ class Barriers:
                     touched = False
                     await self._look_at_fence()
                 self._look_at_doors(loop.time())
+                for port, (link, since) in self._anew.items():
+                    settled = link and loop.time() - since >= SETTLED_SECONDS
+                    if settled and self._holdings.made_anew(port) == link:
+                        return port
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(LOOK_SECONDS):  # wait_for forgets a cancel that comes with a ring
                         await self._rang.wait()
@@ -82,6 +92,9 @@ class Barriers:
                 self._note(port, "")
             except LocalError as error:
                 self._note(port, str(error))
+                link = self._holdings.made_anew(port)
+                if link != self._anew.get(port, (None, now))[0]:
+                    self._anew[port] = link, now
 
     def _open(self, barrier: int) -> bool:
         return barrier in self._found and bool(self._found[barrier].error)

@@ -14,6 +14,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from pyroute2.netlink.exceptions import NetlinkError
+
 from xdpsec.channel.framing import close_all
 from xdpsec.channel.start import ControlStart, PortStart, QueueStart, WorkerStart
 from xdpsec.config.passphrase import obtain
@@ -134,6 +136,16 @@ class Holdings:
         """The program on it again. LocalError when it cannot be."""
         attached = self.attached[port]
         self._door.attach_again(port, attached.link, attached.mode)
+
+    def made_anew(self, port: int) -> Link | None:
+        """The interface that has the port's name now, when it is another one and has addresses as the first one had."""
+        old = self.attached[port].link
+        try:
+            new = self.links.find(self.interfaces[port])
+        except (LookupError, NetlinkError, OSError):
+            return None  # gone, or going just now
+        whole = bool(new.addr4) >= bool(old.addr4) and bool(new.addr6) >= bool(old.addr6)
+        return new if new.ifindex != old.ifindex and whole else None
 
     def serve(self, worker: int) -> None:
         """Let frames go to the worker's sockets."""

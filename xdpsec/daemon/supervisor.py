@@ -71,19 +71,29 @@ class Supervisor:
         self._peer: Peer | None = None
         self._ready = False  # all workers served once: from then on a failure is waited out
         self._whole = False  # all workers of this control served at once
+        self._again = False  # end with a status that has us started again
 
     async def run(self) -> int:
-        """Exit status: 0 after a stop, 1 when the stop had to be forced, 2 when a person must act."""
+        """Exit status: 0 after a stop, 1 when it had to be forced or we are to be started again, 2 when a person must
+        act."""
         stop = asyncio.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             asyncio.get_running_loop().add_signal_handler(number, stop.set)
         async with self._jobs:
-            watch = self._jobs.create_task(self._barriers.run())
+            watch = self._jobs.create_task(self._watch(stop))
             try:
-                return await self._lives(stop)
+                status = await self._lives(stop)
+                return max(status, 1) if self._again else status
             finally:
                 watch.cancel()
                 self._standby.close()
+
+    async def _watch(self, stop: asyncio.Event) -> None:
+        """Rings, sockets and all that was told to anybody are of the interface that was: only a new start helps."""
+        port = await self._barriers.run()
+        events.error("interface was made anew, ending to be started again", interface=self._holdings.interfaces[port])
+        self._again = True
+        stop.set()
 
     async def _lives(self, stop: asyncio.Event) -> int:
         """One control after the other."""

@@ -230,7 +230,7 @@ def _refusal(link: Link, mode: str, error: int) -> str:
     if error in TAKEN:
         return f"{what}: another XDP program is on it; stop its owner (`bpftool net` shows it)"
     if link.ifindex not in (index for index, _ in socket.if_nameindex()):  # the kernel's word for it is EINVAL
-        return f"{what}: the interface is gone; restart the gateway when it is back"
+        return f"{what}: the interface is gone"
     return f'{what}: {os.strerror(error)}; try `mode = "generic"`, or a smaller MTU'
 
 

@@ -258,11 +258,20 @@ def _rules(hook: str) -> list[str]:
 
 def _listing(*options: str) -> list[dict[str, Any]] | None:
     """The table as nft tells it, None when there is none; with "-t" without the elements."""
-    tables = json.loads(_nft(["-j", "list", "tables"]))["nftables"]
-    if not any(row.get("table", {}).get("name") == "xdpsec" and row["table"]["family"] == "inet" for row in tables):
+    if not _there():
         return None
-    rows: list[dict[str, Any]] = json.loads(_nft(["-j", *options, "list", "table", *TABLE.split()]))["nftables"]
+    try:
+        rows: list[dict[str, Any]] = json.loads(_nft(["-j", *options, "list", "table", *TABLE.split()]))["nftables"]
+    except LocalError:
+        if _there():
+            raise
+        return None  # taken off in between
     return rows
+
+
+def _there() -> bool:
+    tables = json.loads(_nft(["-j", "list", "tables"]))["nftables"]
+    return any(row.get("table", {}).get("name") == "xdpsec" and row["table"]["family"] == "inet" for row in tables)
 
 
 def _shape(listing: list[dict[str, Any]]) -> list[Any]:

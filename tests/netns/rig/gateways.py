@@ -133,11 +133,11 @@ class Gateway:
         """The pids of the workers, by index."""
         return [worker["pid"] for worker in self.ask("status")["workers"]]
 
-    def gone(self, pids: Sequence[int]) -> None:
-        """Wait until these, and the process itself, have ended by themselves."""
+    def gone(self, pids: Sequence[int]) -> int:
+        """Wait until these, and the process itself, have ended by themselves; its status."""
+        assert self._process is not None
         wait_gone(pids)
-        if self._process is not None:
-            self._process.wait(HANG_SECONDS)
+        return self._process.wait(HANG_SECONDS)
 
     # --- questions -------------------------------------------------------------------------------------------
 

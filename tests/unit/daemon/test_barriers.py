@@ -14,6 +14,7 @@ from xdpsec.channel.messages import Breach
 from xdpsec.daemon import barriers
 from xdpsec.daemon.barriers import Barriers
 from xdpsec.errors import LocalError
+from xdpsec.net.values import Link
 
 TRIES = 5
 
@@ -37,6 +38,9 @@ class Broken:
     def close_door(self, port: int) -> None:
         assert port == self.barrier
         self._try()
+
+    def made_anew(self, port: int) -> None:
+        assert port == self.barrier
 
     def _try(self) -> bool:
         self.tries += 1
@@ -100,3 +104,40 @@ def test_who_fights_for_a_barrier_gets_a_few_looks_and_no_more(barrier: int, mon
 
     run(watch)
     assert fought.tries == barriers.AT_ONCE
+
+
+class Gone:
+    """The first door is off for good: its interface was deleted, and is made anew in steps."""
+
+    interfaces = ("out0", "in0")
+    steps = (None, Link(7, bytes(6), 1500, 1), None, Link(8, bytes(6), 1500, 1), Link(8, bytes(6), 9000, 1))
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def mend(self) -> bool:
+        return False
+
+    def open_doors(self) -> list[int]:
+        return [0]
+
+    def close_door(self, port: int) -> None:
+        raise LocalError("the interface is gone")
+
+    def made_anew(self, port: int) -> Link | None:
+        self.looks += 1
+        return self.steps[min(self.looks, len(self.steps)) - 1]
+
+
+def test_an_interface_made_anew_is_waited_for_until_it_stays_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(barriers, "LOOK_SECONDS", 0.001)
+    monkeypatch.setattr(barriers, "SETTLED_SECONDS", 0.2)
+    gone: Any = Gone()
+    ended: list[int] = []
+
+    async def watch() -> None:
+        ended.append(await Barriers(gone, gone, lambda _: None).run())
+
+    run(watch)
+    assert ended == [0]
+    assert gone.looks > len(Gone.steps)

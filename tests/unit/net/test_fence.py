@@ -9,6 +9,7 @@ import ipaddress
 import itertools
 import os
 import random
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -276,6 +277,23 @@ def test_what_somebody_else_put_into_the_table_is_read(hosts: tuple[str, str], s
     assert fence.mend()
     assert not ping(FAR, hosts[0])[0]
     assert "10.5.0.0/16 . 10.6.0.0/16" in sh("nft list set inet xdpsec pairs4")
+
+
+def test_a_table_that_goes_while_it_is_read_is_put_back(
+    hosts: tuple[str, str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An nft before which somebody deletes the table, once."""
+    fence = Fence()
+    fence.protect([(LOCAL, REMOTE)], [PEER])
+    nft, once = shutil.which("nft"), tmp_path / "once"
+    once.touch()
+    fake = tmp_path / "nft"
+    fake.write_text(f'#!/bin/sh\n[ "$3" = table ] && rm {once} 2>/dev/null && {nft} flush ruleset\nexec {nft} "$@"\n')
+    fake.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    assert fence.mend()
+    assert not once.exists()
+    assert not ping(FAR, hosts[0])[0]
 
 
 def test_mending_before_anything_was_laid_lays_nothing(namespace: None) -> None:
