@@ -72,7 +72,7 @@ class Fence:
         with self._lock:
             listing = _listing() or []
             sets, untouched = _sets(listing), _shape(listing) == self._rules
-            if self._rules is None or (untouched and sets == self._whole):
+            if self._rules is None or (sets and untouched and sets == self._whole):  # none: taken off as it was laid
                 return False
             present = _elements(listing)
             whole = all(not missing(boxes, present.get(name, [])) for name, boxes in self._laid.items())
