@@ -44,7 +44,7 @@ class Fence:
     def __init__(self) -> None:
         self._lock = threading.Lock()  # whoever mends does so in a thread
         self._laid: dict[str, list[Box]] = {}  # every element since the first `protect`
-        self._rules: list[Any] | None = None  # as the kernel told them then
+        self._rules: list[Any] | None = None  # as the kernel told them then; empty: not ours any more
         self._whole: list[Any] = []  # sets as the kernel told them when nothing was missing
 
     def protect(self, pairs: Sequence[tuple[str, str]], spare: Sequence[str]) -> None:
@@ -71,8 +71,8 @@ class Fence:
         others added to the sets stays. The table is made anew: what now bears our names may be of another kind."""
         with self._lock:
             listing = _listing() or []
-            sets, untouched = _sets(listing), _shape(listing) == self._rules
-            if self._rules is None or (sets and untouched and sets == self._whole):  # none: taken off as it was laid
+            sets, untouched = _sets(listing), bool(self._rules) and _shape(listing) == self._rules
+            if self._rules is None or (untouched and sets == self._whole):
                 return False
             present = _elements(listing)
             whole = all(not missing(boxes, present.get(name, [])) for name, boxes in self._laid.items())
@@ -92,7 +92,8 @@ class Fence:
                 lines.append(f"add element {TABLE} {name} {{ {', '.join(map(_text, new))} }}")
             laid[name] = [*have, *new]
         _nft(["-f", "-"], "\n".join(lines) + "\n")
-        self._laid, self._rules, self._whole = laid, _shape(_listing("-t") or []), []
+        shape = _shape(_listing("-t") or [])  # unless somebody was quicker: then it is laid once more
+        self._laid, self._rules, self._whole = laid, shape if len(shape) == _rows() else [], []
 
     def open(self) -> None:
         """Remove the fence. Nothing to do is no error."""
@@ -230,6 +231,11 @@ def _frame() -> list[str]:
         lines.append(f"flush chain {TABLE} {hook}")
         lines += [f"add rule {TABLE} {hook} {rule}" for rule in _rules(hook)]
     return lines
+
+
+def _rows() -> int:
+    """How many tables, chains and rules `_frame` makes."""
+    return sum(line.startswith(("add table", "add chain", "add rule")) for line in _frame())
 
 
 def _rules(hook: str) -> list[str]:
