@@ -109,7 +109,7 @@ def fence_flushed(watched: World) -> None:
     """As a firewall that is loaded again does it; then everything dies, and only the fence is there."""
     gateway = watched.pair.a
     before = taken_off(watched)
-    watched.pair.lab.inside(gateway.namespace, "nft", "flush", "ruleset")
+    nft(watched, "flush", "ruleset")
     watched.quiet()
     stand(watched, {"fence"}, before)
     gateway.kill()
@@ -121,8 +121,10 @@ def fence_fought(watched: World) -> None:
     """As a program does it that knows better: off again and again, sooner than it is put back."""
     before = taken_off(watched)
     for _ in range(FIGHT):
-        watched.pair.lab.inside(watched.pair.a.namespace, "nft", "flush", "ruleset")
+        nft(watched, "flush", "ruleset")
     watched.quiet()
+    # the last flush waits for its turn, and until then the gauge does not know
+    until(lambda: "table inet xdpsec" in nft(watched, "list", "tables"), "the table again")
     stand(watched, {"fence"}, before)
 
 
@@ -142,6 +144,10 @@ def interface_made_anew(watched: World) -> None:
     assert gateway.gone(others) == 1  # what Restart=on-failure asks for
     watched.quiet()
     gateway.start()
+
+
+def nft(watched: World, *arguments: str) -> str:
+    return watched.pair.lab.inside(watched.pair.a.namespace, "nft", *arguments)
 
 
 def taken_off(watched: World) -> dict[str, float]:
