@@ -40,6 +40,13 @@ def steady(run: veth.Steady) -> str:
     )
 
 
+def placings(row: Row) -> str:
+    """The ratio of each placing, as a sentence."""
+    ratios = row.more.get("ratios")
+    each = ", ".join(f"{ratio:.2f}" for ratio in ratios) if isinstance(ratios, list) else "none"
+    return f"{row.name} at {row.size} B, {row.workers} worker{'s' if row.workers > 1 else ''}, by placing: {each}."
+
+
 def idle(percent: float, seconds: float) -> str:
     """The gateway without traffic, as a sentence."""
     return f"Idle for {seconds:.0f} s a gateway, all its processes together, used {percent:.2f} % of a core."

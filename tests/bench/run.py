@@ -26,6 +26,8 @@ RESULT = ROOT / "build" / "bench.json"
 BUILD_SECONDS = 300.0
 #: The run at 80 % of the output reached: the target's length, and one that fits a coffee.
 LONG_SECONDS, SHORT_SECONDS = 60.0, 10.0
+#: The row that has a target; its ratio is told for each placing.
+WATCHED = veth.NAMES["forward"], veth.STEADY_SIZE
 
 
 def build() -> Path:
@@ -72,6 +74,7 @@ def main() -> int:
         for workers in range(1, cores + 1):
             found, last = veth.measure(programs, workers, seconds, told, asked.turns)
             rows += found
+            sentences += [report.placings(row) for row in found if (row.name, row.size) == WATCHED]
             sentences += map(report.steady, last)
     if asked.only in (None, "idle"):
         sentences.append(report.idle(idle.measure(), idle.SECONDS))

@@ -23,7 +23,10 @@ from values import SIZES, Row
 
 from xdpsec.demo.lab import Lab
 
-ALTERNATIONS = 11
+ALTERNATIONS = 12
+#: So many times all contenders are started anew, each time for a part of the alternations: where the kernel happens to
+#: put rings and packets moves what one and the same program carries by a tenth.
+PLACINGS = 3
 TURN_MS = 400
 #: The share of its own output under overload that the gateway must carry without loss.
 STEADY_SHARE = 0.8
@@ -110,33 +113,54 @@ def stations(workers: int, programs: Path) -> Iterator[dict[str, Station]]:
         yield {kind: Station(lab, kind, workers, programs) for kind in kinds}
 
 
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """What one placing yields at one size: ns a packet of each contender, one per turn; of those with accounts what
+    these do not explain; of the gateway packets, cycles of each stage and packets handed over."""
+
+    rates: dict[str, list[float]]
+    loss: dict[str, int]
+    packets: int
+    cycles: dict[str, int]
+    handoff: int
+
+
 def measure(
     programs: Path, workers: int, steady_seconds: float, told: Callable[[Row], None], turns: int = ALTERNATIONS
 ) -> tuple[list[Row], list[Steady]]:
     """Rows for each size: the gateway against the bare forwarder and, where DPDK is, testpmd; the forwarder that seals
     too against the bare one. Then the steady runs of the gateway and of the bare forwarder, where a core is left for
     the generator, which keeps pace by spinning."""
-    rows: list[Row] = []
+    taken: dict[int, list[Taken]] = {size: [] for size in SIZES}
+    for _ in range(PLACINGS):
+        with stations(workers, programs) as found:
+            for size in SIZES:
+                taken[size].append(_take(found, size, -(-turns // PLACINGS)))
+    rows = [row for size in SIZES for row in _rows(size, workers, taken[size])]
+    for row in rows:
+        told(row)
     steady: list[Steady] = []
-    held: dict[str, int] = {}
-    with stations(workers, programs) as found:
-        for size in SIZES:
-            before = found["gateway"].ask(do="count")
-            rates = alternate(found, size, turns)
-            accounts = {kind: found[kind].ask(do="count") for kind in ("gateway", "forward", "cipher")}
-            for row in _rows(size, workers, rates, accounts, before):
-                rows.append(row)
-                told(row)
-            if size == STEADY_SIZE and workers < len(os.sched_getaffinity(0)):
-                # of what came out in every turn: a virtual machine's core is not equally fast for a whole minute
-                held = {kind: int(1e9 / max(rates[kind]) * STEADY_SHARE) for kind in ("gateway", "forward")}
-    for depth in (DEEP, DEPTH) if held else ():
+    for depth in (DEEP, DEPTH) if workers < len(os.sched_getaffinity(0)) else ():
         with Lab() as lab:
-            for kind, rate in held.items():
+            for kind in ("gateway", "forward"):
                 station = Station(lab, kind, workers, programs, depth)
-                station.blast(STEADY_SIZE)
+                rate = int(saturated(station, turns) * STEADY_SHARE)
                 steady.append(run_steady(station, kind, workers, depth, rate, steady_seconds))
     return rows, steady
+
+
+def _take(found: dict[str, Station], size: int, turns: int) -> Taken:
+    before = found["gateway"].ask(do="count")
+    rates = alternate(found, size, turns)
+    accounts = {kind: found[kind].ask(do="count") for kind in ("gateway", "forward", "cipher")}
+    after = accounts["gateway"]
+    return Taken(
+        rates,
+        {kind: unaccounted(counts) for kind, counts in accounts.items()},
+        after["completed"] - before["completed"],
+        {stage: after["cycles"][stage] - before["cycles"][stage] for stage in after["cycles"]},
+        after["handoff"] - before["handoff"],
+    )
 
 
 def alternate(found: dict[str, Station], size: int, turns: int) -> dict[str, list[float]]:
@@ -150,27 +174,32 @@ def alternate(found: dict[str, Station], size: int, turns: int) -> dict[str, lis
     return taken
 
 
-def _rows(
-    size: int, workers: int, rates: dict[str, list[float]], accounts: dict[str, dict[str, Any]], before: dict[str, Any]
-) -> list[Row]:
-    ns = {kind: statistics.median(taken) for kind, taken in rates.items()}
-    loss = {kind: unaccounted(counts) for kind, counts in accounts.items()}
-    after = accounts["gateway"]
-    packets = max(after["completed"] - before["completed"], 1)
-    cycles = {stage: (after["cycles"][stage] - before["cycles"][stage]) / packets for stage in after["cycles"]}
-    more = {"cycles": cycles, "handoff": after["handoff"], "forward_unaccounted": loss["forward"]}
+def _rows(size: int, workers: int, placings: list[Taken]) -> list[Row]:
+    ns = {kind: statistics.median(x for one in placings for x in one.rates[kind]) for kind in placings[0].rates}
+    loss = {kind: sum(abs(one.loss[kind]) for one in placings) for kind in placings[0].loss}
+    packets = max(sum(one.packets for one in placings), 1)
+    cycles = {stage: sum(one.cycles[stage] for one in placings) / packets for stage in placings[0].cycles}
+    ratios = [statistics.median(one.rates["gateway"]) / statistics.median(one.rates["forward"]) for one in placings]
+    more = {"cycles": cycles, "handoff": sum(one.handoff for one in placings), "ratios": ratios}
     rows = [
         Row(name, size, workers, ns["gateway"], ns[kind], loss["gateway"], more)
         for kind, name in NAMES.items()
         if kind in ns
     ]
-    return [*rows, Row(FLOOR, size, workers, ns["cipher"], ns["forward"], loss["cipher"])]
+    return [*rows, Row(FLOOR, size, workers, ns["cipher"], ns["forward"], loss["forward"] + loss["cipher"])]
 
 
 def reasons(counts: dict[str, Any]) -> dict[str, int]:
     """Drops by who counted them and why."""
     door = {verdict: frames for verdict, frames in counts["door"].items() if verdict.startswith("DROP_")}
     return {**door, **counts["refused"], **counts["worker_drops"]}
+
+
+def saturated(station: Station, turns: int) -> float:
+    """Packets a second that came out in every turn of overload: with the same rings, in the same memory, for both move
+    what a contender carries; and a virtual machine's core is not equally fast for a whole minute."""
+    rates = [station.blast(STEADY_SIZE)["rate"] for _ in range(turns + 1)]
+    return float(min(rates[1:]))  # the first turn warms up
 
 
 def run_steady(station: Station, kind: str, workers: int, depth: int, rate: int, seconds: float) -> Steady:
