@@ -1,6 +1,6 @@
 /* The bare AF_XDP forwarder that the gateway is measured against: same sockets, rings, door and batch; it copies
  * nothing and writes two addresses a frame. One process per worker. With the cipher it seals each packet where it
- * lies, by the gateway's own engine, and does nothing else of ESP: what no gateway can be faster than. */
+ * lies, by the gateway's own engine, and does nothing else of ESP. */
 
 /* bench-forward CORE WORKER WORKERS UMEM_FD CHUNKS BOARD_FD RX_SIZE FILL_SIZE CIPHER IN OUT DESTINATION_MAC
  *

@@ -98,7 +98,7 @@ def write_docs(path: Path, rows: Sequence[Row], sentences: Sequence[str]) -> Non
         "",
         *_markdown(
             ("name", "size", "workers", *STAGES),
-            (_stages(row) for row in rows if row.name not in (veth.FLOOR, veth.NAMES["testpmd"])),
+            (_stages(row) for row in rows if row.name not in (veth.SEALER, veth.NAMES["testpmd"])),
         ),
     ]
     path.write_text(before + BEGIN + "\n" + "\n".join(figures) + "\n" + END + after)
